@@ -1,0 +1,159 @@
+//! `runtime.yaml`: what was written ([`file`]) and what it means (the types here, which [`compile`] alone can make).
+//!
+//! The core reads no files and no environment: text and values come in as arguments.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use crate::envelope::Envelope;
+use crate::filter::Filter;
+use crate::limits::Limits;
+use crate::name::{PluginName, RouteName, StreamName};
+use crate::retry::RetryPolicy;
+use crate::subject::{Subject, SubjectPattern};
+
+/// Everything that `runtime.yaml` says, checked and ready to use.
+#[derive(Debug, Clone)]
+pub struct RuntimeConfig {
+    pub broker: BrokerConfig,
+    pub streams: Vec<StreamConfig>,
+    pub schemas: SchemasConfig,
+    pub plugins_dir: PathBuf,
+    /// Settings of the plugins that are named under `plugins.settings`; a plugin without has the defaults.
+    pub plugins: BTreeMap<PluginName, PluginConfig>,
+    pub routes: Vec<RouteConfig>,
+    /// How long running calls may finish after a stop signal.
+    pub shutdown_grace: Duration,
+}
+
+/// Where events are kept.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BrokerConfig {
+    Embedded { dir: PathBuf },
+    Nats(NatsConfig),
+}
+
+/// How to reach NATS. Secrets are resolved already and never shown: see the `Debug` of [`Secret`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct NatsConfig {
+    pub servers: Vec<String>,
+    /// The text of a `.creds` file.
+    pub credentials: Option<Secret>,
+    pub user: Option<String>,
+    pub password: Option<Secret>,
+    pub token: Option<Secret>,
+    pub tls: Option<TlsConfig>,
+    /// Replicas of the streams that the host creates for itself.
+    pub replicas: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsConfig {
+    pub ca_file: Option<PathBuf>,
+    pub cert_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+    pub required: bool,
+}
+
+/// A text that no log, dead letter or `config show` may print.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+/// One entry of `streams`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamConfig {
+    pub name: StreamName,
+    pub subjects: Vec<SubjectPattern>,
+    pub envelope: Envelope,
+    /// Messages older than this are removed. `None`: never.
+    pub max_age: Option<Duration>,
+    /// Publishing is refused above this size, so that publishers feel the back pressure. `None`: no limit.
+    pub max_bytes: Option<u64>,
+    /// How long a message id is remembered.
+    pub duplicate_window: Duration,
+    pub replicas: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemasConfig {
+    pub dir: PathBuf,
+    pub on_missing: OnMissing,
+}
+
+/// What to do with an event whose type has no schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnMissing {
+    Reject,
+    Warn,
+    Allow,
+}
+
+/// Settings of one plugin.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PluginConfig {
+    /// Values for the `config` import. A string is itself, anything else is its JSON text.
+    pub config: BTreeMap<String, String>,
+    /// Granted secrets for the `config` import.
+    pub secrets: BTreeMap<String, Secret>,
+    pub limits: Limits,
+    pub instance: InstancePolicy,
+    /// Calls at the same time. `None`: one per core, and one for a plugin that uses state, whose calls would mostly
+    /// conflict with each other.
+    pub instances: Option<usize>,
+}
+
+/// Whether an instance serves more than one event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InstancePolicy {
+    #[default]
+    Reuse,
+    Fresh,
+}
+
+/// One entry of `routes`.
+#[derive(Debug, Clone)]
+pub struct RouteConfig {
+    pub name: RouteName,
+    pub stream: StreamName,
+    /// Subset of the stream's subjects; all of them when left out.
+    pub subjects: Vec<SubjectPattern>,
+    pub start: Start,
+    pub filter: Option<Filter>,
+    pub handler: PluginName,
+    pub emits: Vec<SubjectPattern>,
+    pub envelope: Envelope,
+    pub timeout: Duration,
+    pub max_in_flight: usize,
+    pub retry: RetryPolicy,
+    /// The dead letter of stream `S`, sequence `n` goes to `<dead_letter>.S.n`.
+    pub dead_letter: Subject,
+}
+
+/// Where a new route begins to read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Start {
+    New,
+    All,
+    Sequence(u64),
+    Time(SystemTime),
+}
+
+// === impl Secret ===
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one who needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}

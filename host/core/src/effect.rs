@@ -1,0 +1,119 @@
+//! What a plugin wants: emits and state writes, collected during the call and not carried out.
+//!
+//! A host import only appends here, after the grant and the limits were asked. Nothing leaves before the guest has
+//! returned success and `commit` has made all of it durable at once. A refused emit is a typed error to the guest, and
+//! it also fails the call when the guest ignores it: half of what a handler wanted is never done.
+
+use bytes::Bytes;
+
+use crate::grant::{Grant, Refusal};
+use crate::limits::Limits;
+use crate::state::StateWrites;
+use crate::subject::Subject;
+
+/// One event that a plugin wants to publish. Id, source, time and the correlation extensions are the host's to fill in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emit {
+    /// The NATS subject that the event is published to.
+    pub to: Subject,
+    /// The CloudEvents attribute `type`.
+    pub kind: String,
+    /// The CloudEvents attribute `subject`.
+    pub subject: Option<String>,
+    pub datacontenttype: Option<String>,
+    pub dataschema: Option<String>,
+    pub extensions: Vec<(String, String)>,
+    pub data: Bytes,
+}
+
+/// Everything that one successful call wants to happen.
+#[derive(Debug, Default)]
+pub struct Effects {
+    pub emits: Vec<Emit>,
+    /// What the call read and wrote in its plugin's state. `None` when it did not touch state.
+    pub state: Option<StateWrites>,
+}
+
+/// Collects the emits of one call and refuses what is not granted or too much.
+#[derive(Debug)]
+pub struct EmitCollector {
+    emits: Vec<Emit>,
+    bytes: u64,
+    refused: Option<Refusal>,
+}
+
+// === impl EmitCollector ===
+
+impl EmitCollector {
+    pub fn new() -> Self {
+        Self { emits: Vec::new(), bytes: 0, refused: None }
+    }
+
+    /// Takes an emit, given as the guest's texts, or says why not. The first refusal is remembered for [`finish`].
+    ///
+    /// [`finish`]: EmitCollector::finish
+    pub fn emit(&mut self, request: EmitRequest, grant: &Grant, limits: &Limits) -> Result<(), Refusal> {
+        let checked = self.check(request, grant, limits);
+        match checked {
+            Ok(emit) => {
+                self.bytes += emit.data.len() as u64;
+                self.emits.push(emit);
+                Ok(())
+            }
+            Err(refusal) => {
+                self.refused.get_or_insert_with(|| refusal.clone());
+                Err(refusal)
+            }
+        }
+    }
+
+    fn check(&self, request: EmitRequest, grant: &Grant, limits: &Limits) -> Result<Emit, Refusal> {
+        if self.emits.len() as u64 >= u64::from(limits.emits) {
+            return Err(Refusal::Limit { limit: "emits", allowed: u64::from(limits.emits) });
+        }
+        let wanted = self.bytes + request.data.len() as u64;
+        if wanted > limits.emit_bytes {
+            return Err(Refusal::Limit { limit: "emit_bytes", allowed: limits.emit_bytes });
+        }
+        let to = grant.check_emit(&request.to)?;
+        grant.check_event_type(&request.kind)?;
+        for (name, value) in &request.extensions {
+            grant.check_extension(name, value)?;
+        }
+        Ok(Emit {
+            to,
+            kind: request.kind,
+            subject: request.subject,
+            datacontenttype: request.datacontenttype,
+            dataschema: request.dataschema,
+            extensions: request.extensions,
+            data: request.data,
+        })
+    }
+
+    /// The emits, or the first refusal: a call that wanted something it must not do did not succeed.
+    pub fn finish(self) -> Result<Vec<Emit>, Refusal> {
+        match self.refused {
+            Some(refusal) => Err(refusal),
+            None => Ok(self.emits),
+        }
+    }
+}
+
+impl Default for EmitCollector {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// An emit as the guest asked for it, before anything was checked.
+#[derive(Debug, Clone, Default)]
+pub struct EmitRequest {
+    pub to: String,
+    pub kind: String,
+    pub subject: Option<String>,
+    pub datacontenttype: Option<String>,
+    pub dataschema: Option<String>,
+    pub extensions: Vec<(String, String)>,
+    pub data: Bytes,
+}

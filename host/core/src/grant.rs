@@ -1,0 +1,114 @@
+//! What a plugin may do. Everything that is not granted is refused, before it reaches the wire, with a text that names
+//! the line of `runtime.yaml` which would allow it.
+
+use crate::subject::{Subject, SubjectPattern};
+
+/// Prefixes that belong to the server or to the host. No grant opens them.
+const RESERVED_PREFIXES: [&str; 4] = ["$", "_INBOX", "_R_", "tidemill"];
+
+/// Extension attributes that the host fills in itself. A plugin cannot forge where an event comes from.
+const HOST_OWNED_EXTENSIONS: [&str; 4] = ["correlationid", "causationid", "traceparent", "tracestate"];
+
+/// Attribute names of CloudEvents 1.0, which are not extensions.
+const CONTEXT_ATTRIBUTES: [&str; 9] =
+    ["id", "source", "type", "specversion", "time", "subject", "datacontenttype", "dataschema", "data"];
+
+/// The grant of one route to its plugin.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// The subjects that may be emitted to (`routes[].emits`).
+    pub emits: Vec<SubjectPattern>,
+}
+
+/// Why a wish was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("`{0}` cannot be emitted to: {1}")]
+    BadSubject(String, String),
+    #[error("`{0}` cannot be emitted to: subjects that begin with `$`, `_INBOX`, `_R_` or `tidemill` belong to the server and the host")]
+    ReservedSubject(String),
+    #[error("emitting to `{0}` is not granted; the route's `emits: [\"{0}\"]` in runtime.yaml would allow it")]
+    NotGranted(String),
+    #[error("an event needs a type of 1 to 255 printable characters, found `{0}`")]
+    BadType(String),
+    #[error("extension attribute `{0}` is refused: {1}")]
+    BadExtension(String, &'static str),
+    #[error("the limit `{limit}` of {allowed} is used up; `plugins.settings.<plugin>.limits.{limit}` in runtime.yaml raises it")]
+    Limit { limit: &'static str, allowed: u64 },
+}
+
+// === impl Grant ===
+
+impl Grant {
+    /// The subject, if the plugin may emit to it.
+    pub fn check_emit(&self, to: &str) -> Result<Subject, Refusal> {
+        let subject = Subject::try_new(to).map_err(|why| Refusal::BadSubject(to.to_owned(), why.to_string()))?;
+        let first = to.split('.').next().unwrap_or_default();
+        if RESERVED_PREFIXES.iter().any(|prefix| first.starts_with(prefix)) {
+            return Err(Refusal::ReservedSubject(to.to_owned()));
+        }
+        if self.emits.iter().any(|pattern| pattern.matches(to)) {
+            Ok(subject)
+        } else {
+            Err(Refusal::NotGranted(to.to_owned()))
+        }
+    }
+
+    pub(crate) fn check_event_type(&self, kind: &str) -> Result<(), Refusal> {
+        let printable = !kind.is_empty() && kind.len() <= 255 && !kind.chars().any(char::is_control);
+        if printable { Ok(()) } else { Err(Refusal::BadType(kind.chars().take(64).collect())) }
+    }
+
+    /// CloudEvents 1.0.2, "Attribute Naming Convention": lower-case letters and digits, at most 20 characters advised.
+    pub(crate) fn check_extension(&self, name: &str, value: &str) -> Result<(), Refusal> {
+        let refuse = |why| Err(Refusal::BadExtension(name.chars().take(64).collect(), why));
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
+            return refuse("its name must be made of `a-z` and `0-9`");
+        }
+        if CONTEXT_ATTRIBUTES.contains(&name) {
+            return refuse("it is an attribute of CloudEvents itself");
+        }
+        if HOST_OWNED_EXTENSIONS.contains(&name) {
+            return refuse("the host carries it from event to event by itself");
+        }
+        if value.len() > 4096 || value.chars().any(char::is_control) {
+            return refuse("its value must have at most 4096 bytes and no control characters");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(patterns: &[&str]) -> Grant {
+        Grant { emits: patterns.iter().map(|p| SubjectPattern::try_new(p).unwrap()).collect() }
+    }
+
+    #[test]
+    fn only_granted_subjects_pass() {
+        let grant = grant(&["fraud.>"]);
+        assert!(grant.check_emit("fraud.checked").is_ok());
+        assert!(matches!(grant.check_emit("orders.created"), Err(Refusal::NotGranted(_))));
+        assert!(matches!(grant.check_emit("fraud.*"), Err(Refusal::BadSubject(..))));
+    }
+
+    #[test]
+    fn server_and_host_subjects_are_refused_even_when_everything_is_granted() {
+        let grant = grant(&[">"]);
+        for subject in ["$JS.API.STREAM.DELETE.ORDERS", "$SYS.x", "_INBOX.a.b", "tidemill.retry.x"] {
+            assert!(matches!(grant.check_emit(subject), Err(Refusal::ReservedSubject(_))), "{subject}");
+        }
+    }
+
+    #[test]
+    fn an_event_cannot_forge_its_origin() {
+        let grant = grant(&[]);
+        for name in ["correlationid", "traceparent", "id", "Upper", ""] {
+            assert!(grant.check_extension(name, "x").is_err(), "{name}");
+        }
+        assert!(grant.check_extension("tenant", "a\nb").is_err());
+        assert!(grant.check_extension("tenant", "acme").is_ok());
+    }
+}

@@ -1,0 +1,26 @@
+//! The path of one event through Tidemill, as pure decisions and ports.
+//!
+//! ```text
+//! source ── decode ── validate ── route ── handle ── commit ── settle
+//! (broker)  (core)    (core)      (core)   (engine)  (broker)  (broker)
+//! ```
+//!
+//! Modules in reading order. Nothing here knows a Wasm engine, a broker's protocol, files or the environment.
+
+pub mod config;
+pub mod conformance;
+pub mod dead_letter;
+pub mod effect;
+pub mod envelope;
+pub mod event;
+pub mod failure;
+pub mod filter;
+pub mod grant;
+pub mod limits;
+pub mod message;
+pub mod name;
+pub mod port;
+pub mod retry;
+pub mod schema;
+pub mod state;
+pub mod subject;

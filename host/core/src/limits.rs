@@ -1,0 +1,50 @@
+//! How much one plugin may take. Every limit has a default here, with its reason, and a name in `runtime.yaml`.
+
+use std::time::Duration;
+
+/// Limits of one plugin. All sizes are bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory, summed over all memories of an instance.
+    pub memory: u64,
+    /// Wall time of one call; what a route's `timeout` says wins.
+    pub timeout: Duration,
+    /// Emits of one call.
+    pub emits: u32,
+    /// Sum of the data of all emits of one call.
+    pub emit_bytes: u64,
+    /// One state value.
+    pub state_value: u64,
+    /// Sum of all keys and values that one call writes.
+    pub state_bytes: u64,
+    /// Keys that one call may write.
+    pub state_writes: u32,
+    /// Log text of one call; what comes after is counted and dropped.
+    pub log_bytes: u64,
+    /// Calls after which an instance is replaced.
+    pub max_events_per_instance: u64,
+}
+
+/// The longest state key. Keys become subject tokens on JetStream, encoded, so there is room below its limits.
+pub const MAX_STATE_KEY_BYTES: usize = 256;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // Fifty times what a Rust handler uses and twice what the largest measured interpreter needs to start.
+            memory: 64 * 1024 * 1024,
+            // Far below the broker's acknowledgement wait of 30 s, far above any handler that does no input and output.
+            timeout: Duration::from_secs(5),
+            // A handler that wants more is a batch job; JetStream's atomic batch ends at 1000 messages.
+            emits: 100,
+            // NATS refuses a message above 1 MiB by default; four full messages.
+            emit_bytes: 4 * 1024 * 1024,
+            state_value: 512 * 1024,
+            state_bytes: 4 * 1024 * 1024,
+            state_writes: 100,
+            log_bytes: 64 * 1024,
+            // Leaks in guests are bounded by this; at 10,000 the cost of a fresh instance vanishes.
+            max_events_per_instance: 10_000,
+        }
+    }
+}
