@@ -7,6 +7,8 @@
 //!
 //! Modules in reading order. Nothing here knows a Wasm engine, a broker's protocol, files or the environment.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
 pub mod config;
 pub mod conformance;
 pub mod dead_letter;
@@ -16,6 +18,7 @@ pub mod event;
 pub mod failure;
 pub mod filter;
 pub mod grant;
+pub mod json;
 pub mod limits;
 pub mod message;
 pub mod name;
@@ -24,3 +27,4 @@ pub mod retry;
 pub mod schema;
 pub mod state;
 pub mod subject;
+pub mod text;
