@@ -16,6 +16,7 @@ pub mod event;
 pub mod failure;
 pub mod filter;
 pub mod grant;
+pub mod json;
 pub mod limits;
 pub mod message;
 pub mod name;
