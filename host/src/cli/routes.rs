@@ -142,7 +142,7 @@ fn judge<'a>(route: &'a RouteConfig, fed: &Fed, schemas: &Schemas) -> Verdict<'a
         Some(filter) => {
             let explanation = filter.explain(&event, data.as_ref());
             let filter = serde_json::to_value(&explanation).ok();
-            Verdict { route, takes: explanation.admitted(), why: explanation.to_string(), filter }
+            Verdict { route, takes: explanation.admitted, why: explanation.to_string(), filter }
         }
     }
 }

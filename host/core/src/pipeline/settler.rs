@@ -158,7 +158,7 @@ impl Settler {
     }
 
     /// The broker will never take these effects: the plugin wanted something impossible.
-    fn refused(self: &Arc<Self>, job: Job, event: Option<Named>, reason: String) -> impl Future<Output = ()> + Send {
+    fn refused(self: &Arc<Self>, job: Job, event: Option<Named>, reason: String) -> impl Future<Output = ()> + Send + use<> {
         Arc::clone(self).fail(job, Failure::new(FailureKind::EffectRefused, reason), event)
     }
 
