@@ -11,8 +11,8 @@ pub fn data(number: usize) -> Vec<u8> {
         "currency": "EUR",
         "country": "DE",
         "items": [
-            { "sku": format!("sku-{:04}", number % 900), "quantity": 1 + number % 3, "price": 480.5 },
-            { "sku": format!("sku-{:04}", number % 700), "quantity": 2, "price": 260.0 },
+            { "sku": format!("sku-{:04}", number % 900), "quantity": 1 + number % 3, "unit_price": 480.5 },
+            { "sku": format!("sku-{:04}", number % 700), "quantity": 2, "unit_price": 260.0 },
         ],
         "note": "leave at the door"
     });
@@ -44,11 +44,11 @@ pub const SCHEMA: &str = r#"{
     "items": {
       "type": "array", "minItems": 1,
       "items": {
-        "type": "object", "required": ["sku", "quantity", "price"],
+        "type": "object", "required": ["sku", "quantity", "unit_price"],
         "properties": {
           "sku": { "type": "string" },
           "quantity": { "type": "integer", "minimum": 1 },
-          "price": { "type": "number", "minimum": 0 }
+          "unit_price": { "type": "number", "minimum": 0 }
         }
       }
     }
