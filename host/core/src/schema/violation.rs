@@ -157,7 +157,8 @@ fn expected(error: &ValidationError<'_>) -> String {
         Kind::Type { kind: TypeKind::Multiple(several) } => either(several.iter().map(|one| type_name(one).to_owned())),
         Kind::Enum { options } => match options.as_array().map(Vec::as_slice) {
             Some([single]) => shown(single),
-            Some(options) => format!("one of {}", either(options.iter().map(shown))),
+            // A hundred are more than is shown; of thousands the rest need not be written.
+            Some(options) => format!("one of {}", either(options.iter().take(100).map(shown))),
             None => shown(options),
         },
         Kind::Constant { expected_value } => shown(expected_value),
