@@ -8,6 +8,7 @@
 //! Modules in reading order. Nothing here knows a Wasm engine, a broker's protocol, files or the environment.
 
 pub mod config;
+#[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod dead_letter;
 pub mod effect;

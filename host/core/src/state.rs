@@ -20,7 +20,9 @@ pub struct StateWrites {
 pub enum StateError {
     #[error("`{key}` is not a state key: expected 1 to 256 bytes without control characters")]
     BadKey { key: String },
-    #[error("the limit `{limit}` of {allowed} is used up; `plugins.settings.<plugin>.limits.{limit}` in runtime.yaml raises it")]
+    #[error(
+        "the limit `{limit}` of {allowed} is used up; `plugins.settings.<plugin>.limits.{limit}` in runtime.yaml raises it"
+    )]
     Limit { limit: &'static str, allowed: u64 },
     #[error("the state is unavailable: {0}")]
     Unavailable(String),
