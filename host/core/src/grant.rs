@@ -25,7 +25,9 @@ pub struct Grant {
 pub enum Refusal {
     #[error("`{0}` cannot be emitted to: {1}")]
     BadSubject(String, String),
-    #[error("`{0}` cannot be emitted to: subjects that begin with `$`, `_INBOX`, `_R_` or `tidemill` belong to the server and the host")]
+    #[error(
+        "`{0}` cannot be emitted to: subjects that begin with `$`, `_INBOX`, `_R_` or `tidemill` belong to the server and the host"
+    )]
     ReservedSubject(String),
     #[error("emitting to `{0}` is not granted; the route's `emits: [\"{0}\"]` in runtime.yaml would allow it")]
     NotGranted(String),
@@ -33,7 +35,9 @@ pub enum Refusal {
     BadType(String),
     #[error("extension attribute `{0}` is refused: {1}")]
     BadExtension(String, &'static str),
-    #[error("the limit `{limit}` of {allowed} is used up; `plugins.settings.<plugin>.limits.{limit}` in runtime.yaml raises it")]
+    #[error(
+        "the limit `{limit}` of {allowed} is used up; `plugins.settings.<plugin>.limits.{limit}` in runtime.yaml raises it"
+    )]
     Limit { limit: &'static str, allowed: u64 },
 }
 

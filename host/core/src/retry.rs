@@ -70,12 +70,7 @@ impl Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self {
-            initial: Duration::from_secs(1),
-            multiplier: 2.0,
-            max: Duration::from_secs(60),
-            jitter: 0.2,
-        }
+        Self { initial: Duration::from_secs(1), multiplier: 2.0, max: Duration::from_secs(60), jitter: 0.2 }
     }
 }
 
