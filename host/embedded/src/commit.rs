@@ -54,7 +54,7 @@ pub(crate) fn commit_state(tx: &mut Transaction<'_>, batch: &StateCommit) -> Res
     if !already_committed.is_empty() || !is_current(tx, &batch.space, &batch.writes)? {
         return Ok(StateCommitted::Conflict { already_committed });
     }
-    let emits = || batch.commits.iter().flat_map(|commit| &commit.emits);
+    let emits = || batch.commits.iter().flat_map(|commit| commit.emits.iter());
     publish::check_all(tx, emits())?;
     publish::store_all(tx, emits())?;
     for (route, commit) in routes.iter().zip(&batch.commits) {

@@ -12,7 +12,7 @@ use tidemill_core::config::OnMissing;
 use tidemill_core::event::Event;
 use tidemill_core::json::{self, JsonLimits};
 use tidemill_core::port::Admin;
-use tidemill_core::schema::{Checked, SchemaError, Schemas};
+use tidemill_core::schema::{SchemaError, Schemas};
 use tidemill_core::subject::Subject;
 use tokio::time::{Instant, sleep_until};
 
@@ -158,10 +158,8 @@ impl Check<'_> {
     fn check(&self, schemas: &Schemas, event: &Event) -> Result<()> {
         let data = if event.data.is_empty() { None } else { Some(json::parse(&event.data, &JsonLimits::default())?) };
         match schemas.check(event, data.as_ref()) {
-            Ok(Checked::Valid) => Ok(()),
-            Ok(Checked::NoSchema) | Err(SchemaError::Missing { .. }) if self.on_missing != OnMissing::Reject => Ok(()),
-            Ok(Checked::NoSchema) => anyhow::bail!("no schema is registered for type `{}`", event.kind),
-            Err(error) => Err(error.into()),
+            Err(SchemaError::Missing { .. }) if self.on_missing != OnMissing::Reject => Ok(()),
+            checked => Ok(checked?),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::event::Event;
 use crate::failure::{Failure, FailureKind};
 use crate::json::{self, JsonLimits};
 use crate::port::{Call, Commit, Delivery, Outgoing};
-use crate::schema::{Checked, SchemaError};
+use crate::schema::SchemaError;
 use crate::state::{StateOutcome, StateSpace, StateWrites};
 
 /// A delivery on its place, on the way to its next attempt.
@@ -122,15 +122,11 @@ fn is_json(content_type: Option<&str>) -> bool {
 
 fn check_schema(route: &Route, event: &Event, data: Option<&Value>, invalid: FailureKind) -> Result<(), Failure> {
     match route.schemas.check(event, data) {
-        Ok(Checked::Valid) => Ok(()),
-        Ok(Checked::NoSchema) | Err(SchemaError::Missing { .. }) if route.on_missing == OnMissing::Allow => Ok(()),
-        Ok(Checked::NoSchema) | Err(SchemaError::Missing { .. }) if route.on_missing == OnMissing::Warn => {
-            tracing::warn!(route = %route.config.name, event.id, event.kind, "No schema is registered for this type");
+        Ok(()) => Ok(()),
+        Err(SchemaError::Missing { .. }) if route.on_missing == OnMissing::Allow => Ok(()),
+        Err(error @ SchemaError::Missing { .. }) if route.on_missing == OnMissing::Warn => {
+            tracing::warn!(route = %route.config.name, event.id = event.id, %error, "Not checked against a schema");
             Ok(())
-        }
-        Ok(Checked::NoSchema) => {
-            let text = format!("no schema is registered for type `{}`; add one to the schemas folder, or set `schemas.on_missing`", event.kind);
-            Err(Failure::new(missing(invalid), text))
         }
         Err(error @ SchemaError::Missing { .. }) => Err(Failure::new(missing(invalid), error.to_string())),
         Err(error) => Err(Failure::new(invalid, error.to_string())),

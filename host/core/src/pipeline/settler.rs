@@ -3,6 +3,7 @@
 //! Everything here runs to completion: no commit, no parking and no dead letter stands in a `select!` branch. While the
 //! broker is away these tasks wait with their places taken, so the tap runs dry and nothing piles up.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -16,7 +17,6 @@ use super::attempt::{self, Attempted, Job, Named, Outcome};
 use crate::dead_letter::DeadLetter;
 use crate::disposition::{Disposition, Progress, decide};
 use crate::failure::{Failure, FailureKind};
-use crate::message::Message;
 use crate::port::{BrokerError, Commit};
 use crate::retry::ExhaustedBy;
 use crate::state::StateOutcome;
@@ -33,6 +33,9 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 
 /// After so many conflicts with another host in a row an event waits a moment, so that they do not meet for ever.
 const RERUNS_AT_ONCE: u32 = 3;
+
+/// Bytes of an error in a dead letter that has to be short.
+const SHORT_ERROR_BYTES: usize = 120;
 
 /// Bytes of an error that a log line shows.
 const LOGGED_ERROR_BYTES: usize = 300;
@@ -222,29 +225,30 @@ impl Settler {
 
     async fn dead_letter(
         &self,
-        mut job: Job,
+        job: Job,
         failure: Failure,
         event: Option<Named>,
         exhausted_by: Option<ExhaustedBy>,
     ) {
-        let record = self.record(&job, &failure, event.as_ref(), exhausted_by);
+        let mut letter = self.letter(&job, &failure, event.as_ref(), exhausted_by);
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.route.source.dead_letter(&job.delivery, record.clone()).await {
+            let record = match letter.encode(&self.route.config.dead_letter) {
+                Ok(record) => record,
+                Err(error) => return self.keep(job, error).await,
+            };
+            match self.route.source.dead_letter(&job.delivery, record).await {
                 Ok(()) => break,
-                Err(BrokerError::Unavailable { broker, reason }) => {
-                    tracing::warn!(route = %self.route.config.name, broker, %reason, "A dead letter is not confirmed; trying again");
+                Err(error @ BrokerError::Unavailable { .. }) => {
+                    tracing::warn!(route = %self.route.config.name, %error, "A dead letter is not confirmed; trying again");
                     self.pause(&mut pause).await;
                 }
-                Err(error) => {
-                    tracing::error!(
-                        route = %self.route.config.name, origin = %job.delivery.origin, %error,
-                        "A dead letter is refused; the event stays in its stream and is tried again in a minute"
-                    );
-                    job.host_faults += 1;
-                    let attempt = job.delivery.attempt;
-                    return self.park(job, attempt, REFUSED_PAUSE).await;
+                // An original close to the broker's size limit leaves no room for the whole story: the event comes first.
+                Err(_) if letter.error.len() > SHORT_ERROR_BYTES || !letter.log_tail.is_empty() => {
+                    letter.error = clean_text(&letter.error, SHORT_ERROR_BYTES);
+                    letter.log_tail.clear();
                 }
+                Err(error) => return self.keep(job, error).await,
             }
         }
         tracing::warn!(
@@ -257,13 +261,23 @@ impl Settler {
         self.route.stats.took([job.arrived.elapsed()]);
     }
 
-    fn record(
+    /// An event that can be neither handled nor set aside is not given up: it stays, and a person must act.
+    async fn keep(&self, job: Job, error: impl Display) {
+        tracing::error!(
+            route = %self.route.config.name, origin = %job.delivery.origin, %error,
+            "A dead letter is refused; the event stays in its stream and is tried again in a minute"
+        );
+        let attempt = job.delivery.attempt;
+        self.park(job, attempt, REFUSED_PAUSE).await;
+    }
+
+    fn letter(
         &self,
         job: &Job,
         failure: &Failure,
         event: Option<&Named>,
         exhausted_by: Option<ExhaustedBy>,
-    ) -> Message {
+    ) -> DeadLetter {
         let now = SystemTime::now();
         DeadLetter {
             original: job.delivery.message.clone(),
@@ -285,7 +299,6 @@ impl Settler {
             event_type: event.map(|event| event.kind.clone()),
             log_tail: failure.log_tail.clone(),
         }
-        .encode(&self.route.config.dead_letter)
     }
 
     fn log_retry(&self, job: &Job, failure: &Failure, event: Option<&Named>, after: Duration, counted: bool) {

@@ -13,7 +13,7 @@ use crate::json::{self, JsonLimits};
 use crate::text::clean_text;
 
 /// The largest schema and the deepest nesting. The schemas of whole industries (FHIR) are split into files below this.
-const LIMITS: JsonLimits = JsonLimits { max_depth: 64, max_bytes: 1024 * 1024 };
+const LIMITS: JsonLimits = JsonLimits { depth: 64, bytes: 1024 * 1024 };
 /// Memory of one compiled pattern. Unicode classes with a repetition need megabytes: `^\p{L}{1,100}$` needs six.
 const PATTERN_BYTES: usize = 16 * 1024 * 1024;
 

@@ -57,11 +57,11 @@ impl View {
 
     /// Takes in what the broker answered, unless something newer is pending. Answers what a call shall see.
     pub(super) fn learn(&mut self, key: &str, found: StateEntry) -> (Option<Bytes>, u64) {
-        if let Some(entry) = self.entries.get_mut(key) {
-            if entry.pending > 0 || entry.revision == Some(found.revision) {
-                entry.read_at = Instant::now();
-                return (entry.value.clone(), entry.version);
-            }
+        if let Some(entry) = self.entries.get_mut(key)
+            && (entry.pending > 0 || entry.revision == Some(found.revision))
+        {
+            entry.read_at = Instant::now();
+            return (entry.value.clone(), entry.version);
         }
         let version = self.next_version();
         self.insert(key, Entry {
