@@ -8,9 +8,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 pub use crate::bindings::exports::tidemill::plugin::event_handler::Guest;
-pub use crate::bindings::tidemill::plugin::types::{
-    Context as RawContext, Event as RawEvent, Failure as RawFailure, Retry as RawRetry,
-};
+pub use crate::bindings::tidemill::plugin::types::{Context as RawContext, Event as RawEvent, Failure as RawFailure};
 use crate::bindings::tidemill::plugin::{config, emit, host, log, state, types};
 use crate::emit::Outgoing;
 use crate::failure::Verdict;
@@ -70,7 +68,7 @@ fn lower_failure(failure: Failure) -> RawFailure {
         (reason, Verdict::Reject) => RawFailure::Reject(reason),
         (reason, Verdict::Retry { after }) => {
             let delay = after.map(|delay| u32::try_from(delay.as_millis()).unwrap_or(u32::MAX));
-            RawFailure::Retry(RawRetry { delay, reason })
+            RawFailure::Retry(types::Retry { delay, reason })
         }
     }
 }

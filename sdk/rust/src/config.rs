@@ -67,7 +67,10 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConfigError::Missing { key } => {
-                write!(f, "the setting `{key}` is missing: `plugins.settings.<plugin>.config.{key}` in runtime.yaml sets it")
+                write!(
+                    f,
+                    "the setting `{key}` is missing: `plugins.settings.<plugin>.config.{key}` in runtime.yaml sets it"
+                )
             }
             ConfigError::Unfit { key, problem } => write!(f, "the setting `{key}`: {problem}"),
         }

@@ -47,7 +47,9 @@ fn misfit(data: &[u8], error: &serde_json::Error) -> Failure {
         return reject(format!("the event's data is not JSON: {text}"));
     }
     match pointer_at(data, offset(data, error.line(), error.column())) {
-        Some(pointer) if !pointer.is_empty() => reject(format!("the event's data does not fit: `{pointer}`: {problem}")),
+        Some(pointer) if !pointer.is_empty() => {
+            reject(format!("the event's data does not fit: `{pointer}`: {problem}"))
+        }
         _ => reject(format!("the event's data does not fit: {problem}")),
     }
 }
@@ -188,7 +190,10 @@ mod tests {
                 "`/items/1/price`: invalid type: string \"2\", expected f64",
             ),
             (r#"{"id":"1","items":[{"price":1},{"x":{}}]}"#, "`/items/1`: missing field `price`"),
-            (r#"{"items":[],"address":{"a/b":true}}"#, "`/address/a~1b`: invalid type: boolean `true`, expected a string"),
+            (
+                r#"{"items":[],"address":{"a/b":true}}"#,
+                "`/address/a~1b`: invalid type: boolean `true`, expected a string",
+            ),
             ("[]", "invalid length 0, expected struct Order with 3 elements"),
         ] {
             let failure = Order::from_data(Raw(data.into())).unwrap_err();

@@ -58,7 +58,7 @@ macro_rules! handler {
                 }
             }
 
-            $crate::bindings::export_handler!(Component with_types_in $crate::bindings);
+    $crate::bindings::export_handler!(Component with_types_in $crate::bindings);
         };
     };
 }

@@ -58,8 +58,8 @@ pub use serde_json::{self, Value, json};
 /// What a handler usually needs: `use tidemill_sdk::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        Context, Emit, Event, Failure, Handler, OrFail, Outcome, Raw, Value, config, debug, error, host, info, json, reject,
-        retry, state, trace, warn,
+        Context, Emit, Event, Failure, Handler, OrFail, Outcome, Raw, Value, config, debug, error, host, info, json,
+        reject, retry, state, trace, warn,
     };
     pub use serde::{Deserialize, Serialize};
     pub use std::time::Duration;

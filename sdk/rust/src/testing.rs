@@ -32,6 +32,8 @@ mod event;
 mod harness;
 mod run;
 pub(crate) mod stand_in;
+#[cfg(test)]
+mod tests;
 
 pub use harness::Harness;
 pub use run::{Emitted, Ended, LogLine, Run};

@@ -140,15 +140,16 @@ fn starts_like_object(payload: &[u8]) -> bool {
     payload.trim_ascii_start().first() == Some(&b'{')
 }
 
+/// What a payload looks like, for an error. Its start is enough; a megabyte of text need not be looked at.
 fn looks(payload: &[u8]) -> String {
-    match payload.trim_ascii_start() {
-        [] => "an empty payload".to_owned(),
-        // The start is enough; a megabyte of text need not be looked at.
-        payload => match str::from_utf8(&payload[..payload.len().min(160)]) {
-            Err(error) if error.valid_up_to() < payload.len().min(157) => {
-                format!("{} bytes that are not UTF-8", payload.len())
-            }
-            start => format!("`{}`", shown(start.unwrap_or_else(|_| "text"))),
-        },
+    let start = payload.trim_ascii_start();
+    match str::from_utf8(&start[..start.len().min(160)]) {
+        Ok("") => "an empty payload".to_owned(),
+        Ok(text) => format!("`{}`", shown(text)),
+        // No length: the text is cut inside of a character, and good until there.
+        Err(error) if error.error_len().is_none() => {
+            format!("`{}`", shown(&String::from_utf8_lossy(&start[..error.valid_up_to()])))
+        }
+        Err(_) => format!("{} bytes that are not UTF-8", payload.len()),
     }
 }

@@ -247,9 +247,10 @@ fn what_is_no_cloudevent_at_all_says_so() {
         (b"hello \x1b[31mworld", not("`hello world`")),
         (b"\xff\xfe", not("2 bytes that are not UTF-8")),
         (b"[1]", not("`[1]`")),
+        ("€".repeat(100).as_bytes(), not(&format!("`{}…`", "€".repeat(25)))),
         (br#"{"total":1}"#, not("a JSON object without it")),
     ] {
-        assert_eq!(refusal(&message(&[], payload)), expected);
+        assert_eq!(refusal(&message(&[], payload.to_vec())), expected);
     }
     for (content_type, payload) in [("application/cloudevents-batch+json", "[]"), ("application/cloudevents+avro", "x")]
     {

@@ -39,7 +39,8 @@ impl<H: Handler> Harness<H> {
     #[track_caller]
     pub fn config(mut self, key: &str, value: impl Serialize) -> Self {
         let json = to_json(&value);
-        let text = serde_json::from_slice::<String>(&json).unwrap_or_else(|_| String::from_utf8_lossy(&json).into_owned());
+        let text =
+            serde_json::from_slice::<String>(&json).unwrap_or_else(|_| String::from_utf8_lossy(&json).into_owned());
         self.world.config.insert(key.to_owned(), text);
         self
     }
@@ -90,6 +91,11 @@ impl<H: Handler> Harness<H> {
     pub fn state_unavailable(mut self) -> Self {
         self.world.state_unavailable = true;
         self
+    }
+
+    /// The same world around another handler of the same plugin.
+    pub fn with_handler<G: Handler>(self) -> Harness<G> {
+        Harness { world: self.world, context: self.context, sequence: self.sequence, handler: PhantomData }
     }
 
     /// Gives the handler one event and tells what came of it.

@@ -25,10 +25,17 @@ pub struct Run {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
     Done,
-    Retry { reason: String, after: Option<Duration> },
-    Rejected { reason: String },
+    Retry {
+        reason: String,
+        after: Option<Duration>,
+    },
+    Rejected {
+        reason: String,
+    },
     /// In the host: a trap, with the message in the log.
-    Panicked { message: String },
+    Panicked {
+        message: String,
+    },
     /// An emit was refused, so the call failed, whatever the handler returned.
     Refused(EmitError),
 }

@@ -53,7 +53,9 @@ pub(super) fn with_world<T>(world: World, origin: String, handler: impl FnOnce()
 fn with_call<T>(import: impl FnOnce(&mut Call) -> T) -> T {
     CALL.with_borrow_mut(|call| match call {
         Some(call) => import(call),
-        None => panic!("outside of a plugin the host can be asked only inside `tidemill_sdk::testing::Harness::handle`"),
+        None => {
+            panic!("outside of a plugin the host can be asked only inside `tidemill_sdk::testing::Harness::handle`")
+        }
     })
 }
 
@@ -195,7 +197,8 @@ fn admits(pattern: &str, subject: &str) -> bool {
 
 fn with_state<T>(key: &str, access: impl FnOnce(&mut BTreeMap<String, Vec<u8>>) -> T) -> Result<T, StateError> {
     if key.is_empty() || key.len() > MAX_KEY_BYTES || key.chars().any(char::is_control) {
-        let text = format!("`{}` is not a state key: expected 1 to 256 bytes without control characters", key.escape_debug());
+        let text =
+            format!("`{}` is not a state key: expected 1 to 256 bytes without control characters", key.escape_debug());
         return Err(StateError::InvalidKey(text));
     }
     with_call(|call| {

@@ -42,7 +42,11 @@ impl Handler for AccountCreator {
         let owner: Account = state::get_json(&key)?.or_retry("an account vanished between two looks at it")?;
         if owner.customer_id != account.customer_id {
             let rejected = json!({ "customer_id": account.customer_id, "email": email, "reason": "email-taken" });
-            Emit::to("accounts.rejected").kind("AccountRejected").subject(account.customer_id).json(&rejected).send()?;
+            Emit::to("accounts.rejected")
+                .kind("AccountRejected")
+                .subject(account.customer_id)
+                .json(&rejected)
+                .send()?;
         }
         Ok(())
     }

@@ -83,7 +83,8 @@ fn check(order: Order, threshold: f64) -> FraudChecked {
 }
 
 fn has_dominant_item(order: &Order) -> bool {
-    order.items.len() > 1 && order.items.iter().any(|item| f64::from(item.quantity) * item.unit_price > 0.8 * order.total)
+    order.items.len() > 1
+        && order.items.iter().any(|item| f64::from(item.quantity) * item.unit_price > 0.8 * order.total)
 }
 
 tidemill_sdk::handler!(FraudCheck);

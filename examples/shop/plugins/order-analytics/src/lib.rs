@@ -86,7 +86,8 @@ mod tests {
             analytics.handle(Event::new(kind).data(data)).assert_done();
         }
         let run = analytics.handle(Event::new("OrderShipped").data(json!({})));
-        let state: Vec<(String, i64)> = run.state.keys().map(|key| (key.clone(), run.state_json(key).unwrap())).collect();
+        let state: Vec<(String, i64)> =
+            run.state.keys().map(|key| (key.clone(), run.state_json(key).unwrap())).collect();
         let expected = [
             ("count/OrderCancelled", 1),
             ("count/OrderCreated", 3),

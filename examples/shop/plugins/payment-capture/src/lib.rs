@@ -39,7 +39,11 @@ impl Handler for PaymentCapture {
         }
         let sum: i64 = order.items.iter().map(|item| i64::from(item.quantity) * cents(item.unit_price)).sum();
         if sum != cents(order.total) {
-            return Err(reject(format!("the items add up to {:.2}, the total is {:.2}", sum as f64 / 100.0, order.total)));
+            return Err(reject(format!(
+                "the items add up to {:.2}, the total is {:.2}",
+                sum as f64 / 100.0,
+                order.total
+            )));
         }
         let payment = json!({
             "payment_id": host::stable_id("payment"), "order_id": order.order_id, "customer_id": order.customer_id,
