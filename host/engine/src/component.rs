@@ -24,8 +24,16 @@ const WASI_IMPORTS: [(&str, &[&str]); 6] = [
     (
         "wasi:cli",
         &[
-            "environment", "exit", "stdin", "stdout", "stderr", "terminal-input", "terminal-output", "terminal-stdin",
-            "terminal-stdout", "terminal-stderr",
+            "environment",
+            "exit",
+            "stdin",
+            "stdout",
+            "stderr",
+            "terminal-input",
+            "terminal-output",
+            "terminal-stdin",
+            "terminal-stdout",
+            "terminal-stderr",
         ],
     ),
     ("wasi:clocks", &["wall-clock", "monotonic-clock"]),
@@ -46,11 +54,15 @@ const CORE_MODULE_HEADER: [u8; 8] = *b"\0asm\x01\0\0\0";
 pub enum LoadError {
     #[error("is empty; expected a Wasm component")]
     Empty,
-    #[error("is machine code that was compiled ahead of time; only Wasm components are accepted, because machine code cannot be checked")]
+    #[error(
+        "is machine code that was compiled ahead of time; only Wasm components are accepted, because machine code cannot be checked"
+    )]
     Precompiled,
     #[error("is WebAssembly text; expected a binary component: `wasm-tools parse` makes binary of text")]
     Text,
-    #[error("is a core Wasm module, not a component; build it with `--target wasm32-wasip2`, or make a component of it with `wasm-tools component new`")]
+    #[error(
+        "is a core Wasm module, not a component; build it with `--target wasm32-wasip2`, or make a component of it with `wasm-tools component new`"
+    )]
     CoreModule,
     #[error("is not WebAssembly: it does not begin with `\\0asm`; expected a Wasm component")]
     NotWasm,
@@ -58,11 +70,15 @@ pub enum LoadError {
     UnknownVersion,
     #[error("is damaged, incomplete, or needs a WebAssembly feature that is switched off: {0}")]
     Broken(String),
-    #[error("could not be compiled, because the compiler failed: {0}")]
-    Compiler(String),
-    #[error("is a projection (it exports `tidemill:plugin/event-projection`), which a route cannot call; expected a handler, which exports `tidemill:plugin/event-handler@{VERSION}`")]
+    #[error("could not be loaded, because the host failed: {0}; this is a defect of Tidemill")]
+    Host(String),
+    #[error(
+        "is a projection (it exports `tidemill:plugin/event-projection`), which a route cannot call; expected a handler, which exports `tidemill:plugin/event-handler@{VERSION}`"
+    )]
     Projection,
-    #[error("exports `tidemill:plugin/event-handler` in version {offered}, this host calls version {VERSION}; build it with an SDK of that version")]
+    #[error(
+        "exports `tidemill:plugin/event-handler` in version {offered}, this host calls version {VERSION}; build it with an SDK of that version"
+    )]
     WrongVersion { offered: String },
     #[error("does not export `tidemill:plugin/event-handler@{VERSION}`, so it is not a handler; it exports {}", listed(.exports))]
     NoHandler { exports: Vec<String> },
@@ -153,8 +169,12 @@ fn refusal(import: &str) -> Option<String> {
         "wasi:http" => {
             "plugins have no HTTP; build without it (componentize-js: disable `http` and `fetch-event`) and emit an event instead"
         }
-        "wasi:sockets" => "plugins have no network, and only the interfaces of WASI 0.2 are linked, with nothing behind them",
-        package if package.starts_with("wasi:") => "this host offers `cli`, `clocks`, `filesystem`, `io`, `random` and `sockets` of WASI 0.2",
+        "wasi:sockets" => {
+            "plugins have no network, and only the interfaces of WASI 0.2 are linked, with nothing behind them"
+        }
+        package if package.starts_with("wasi:") => {
+            "this host offers `cli`, `clocks`, `filesystem`, `io`, `random` and `sockets` of WASI 0.2"
+        }
         _ => "this host offers `tidemill:plugin` and WASI 0.2 only",
     };
     Some(format!("`{import}`: {why}"))
@@ -162,7 +182,9 @@ fn refusal(import: &str) -> Option<String> {
 
 fn contract_refusal(import: &str, it: &Interface<'_>) -> Option<String> {
     if !CONTRACT_IMPORTS.contains(&it.name) {
-        Some(format!("`{import}`: there is no such import for handlers; there are `emit`, `state`, `log`, `config` and `host`"))
+        Some(format!(
+            "`{import}`: there is no such import for handlers; there are `emit`, `state`, `log`, `config` and `host`"
+        ))
     } else if !it.is_in_track(VERSION) {
         Some(format!("`{import}`: this host offers version {VERSION}; build it with an SDK of that version"))
     } else {

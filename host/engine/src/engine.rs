@@ -1,6 +1,7 @@
 //! The engine: one per process, shared by all plugins.
 
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -15,7 +16,7 @@ use crate::guest::Guest;
 use crate::instance::{Blueprint, Instance};
 use crate::plugin::{Description, Plugin};
 use crate::ticker::Ticker;
-use crate::{imports, settings};
+use crate::{failure, imports, settings};
 
 /// What the engine needs to know of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,8 +73,11 @@ impl Engine {
         let wasm = settings::engine(options.pooling).map_err(|why| EngineError::Setup(format!("{why:#}")))?;
         let linker = imports::linker(&wasm).map_err(|why| EngineError::Setup(format!("{why:#}")))?;
         let ticker = Ticker::start(wasm.weak(), options.tick)?;
-        let runtime =
-            Builder::new_multi_thread().worker_threads(options.cores.max(1)).thread_name("guest").enable_all().build()?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(options.cores.max(1))
+            .thread_name("guest")
+            .enable_all()
+            .build()?;
         Ok(Self { wasm, linker, ticker, options, handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 
@@ -90,12 +94,13 @@ impl Engine {
 
     /// Compiles a component, checks that it is a handler which this host can run, and starts its first instance.
     ///
-    /// The work is done on the engine's own threads, so it may be awaited anywhere; compiling takes from a tenth of a
-    /// second to some seconds. Dropping the future abandons the result.
-    pub async fn load(&self, name: &PluginName, bytes: &[u8], settings: &PluginConfig) -> Result<Plugin, LoadError> {
+    /// Blocks for as long as that takes: tens of milliseconds for a Rust plugin, seconds for one that holds an
+    /// interpreter. Asynchronous code calls it from `spawn_blocking`, and never on a thread of [`runtime`](Self::runtime),
+    /// where the instance is started.
+    pub fn load(&self, name: &PluginName, bytes: &[u8], settings: &PluginConfig) -> Result<Plugin, LoadError> {
         component::check_format(bytes)?;
         let begun = Instant::now();
-        let compiled = self.compile(bytes.to_vec()).await?;
+        let compiled = self.compile(bytes)?;
         let compile_time = begun.elapsed();
         let names = component::check_world(&compiled, &self.wasm)?;
         let pre = self.linker.instantiate_pre(&compiled).and_then(HandlerPre::new);
@@ -106,7 +111,7 @@ impl Engine {
             start_limit: self.options.start_limit,
         });
         let begun = Instant::now();
-        let first = self.start(Arc::clone(&blueprint)).await?;
+        let first = self.start(Arc::clone(&blueprint))?;
         let uses_state = names.use_state();
         let description = Description {
             digest: digest(bytes),
@@ -121,20 +126,24 @@ impl Engine {
         Ok(Plugin::new(blueprint, first, description, uses_state))
     }
 
-    async fn compile(&self, bytes: Vec<u8>) -> Result<Component, LoadError> {
-        let wasm = self.wasm.clone();
-        let compiled = self.handle.spawn_blocking(move || Component::new(&wasm, bytes)).await;
-        match compiled {
-            Ok(Ok(component)) => Ok(component),
-            Ok(Err(why)) => Err(LoadError::Broken(format!("{why:#}"))),
-            Err(why) => Err(LoadError::Compiler(why.to_string())),
+    fn compile(&self, bytes: &[u8]) -> Result<Component, LoadError> {
+        match catch_unwind(AssertUnwindSafe(|| Component::new(&self.wasm, bytes))) {
+            Ok(compiled) => compiled.map_err(|why| LoadError::Broken(format!("{why:#}"))),
+            Err(panic) => Err(LoadError::Host(failure::panic_text(panic.as_ref()))),
         }
     }
 
-    async fn start(&self, blueprint: Arc<Blueprint>) -> Result<Instance, LoadError> {
-        match self.handle.spawn(async move { Instance::start(&blueprint).await }).await {
-            Ok(started) => started.map_err(LoadError::Start),
-            Err(why) => Err(LoadError::Compiler(why.to_string())),
+    /// A guest runs on the guests' threads only, its start included; so it cannot hold up the caller's runtime, and the
+    /// caller may be on any thread.
+    fn start(&self, blueprint: Arc<Blueprint>) -> Result<Instance, LoadError> {
+        let (send, started) = mpsc::sync_channel(1);
+        self.handle.spawn(async move {
+            // Nobody waits any more if the caller is gone.
+            let _ = send.send(Instance::start(&blueprint).await);
+        });
+        match started.recv() {
+            Ok(instance) => instance.map_err(LoadError::Start),
+            Err(_) => Err(LoadError::Host("the guests' threads have stopped".to_owned())),
         }
     }
 }

@@ -14,10 +14,11 @@ use futures_util::FutureExt as _;
 use tidemill_core::effect::Effects;
 use tidemill_core::failure::{Failure, FailureKind};
 use tidemill_core::port::CallSettings;
+use tidemill_core::text::clean_text;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use crate::bindings::exports::tidemill::plugin::event_handler::Failure as GuestFailure;
-use crate::call_log::{CallLog, clean};
+use crate::call_log::{CallLog, MAX_LINE_BYTES};
 use crate::guest::CurrentCall;
 use crate::limiter::Limiter;
 
@@ -47,10 +48,7 @@ pub(crate) struct Ended<'a> {
 
 /// Runs a guest until it returns, is stopped at the deadline, or brings the host's code to a panic. A guest that computes
 /// is interrupted from inside; one that waits in a host function is dropped from outside.
-pub(crate) async fn bounded<T>(
-    deadline: Instant,
-    guest: impl Future<Output = wasmtime::Result<T>>,
-) -> Result<T, Stop> {
+pub(crate) async fn bounded<T>(deadline: Instant, guest: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Stop> {
     match tokio::time::timeout_at(deadline.into(), AssertUnwindSafe(guest).catch_unwind()).await {
         Ok(Ok(Ok(returned))) => Ok(returned),
         Ok(Ok(Err(error))) if error.downcast_ref() == Some(&Trap::Interrupt) => Err(Stop::TimedOut),
@@ -67,16 +65,14 @@ pub(crate) fn outcome(ended: Ended<'_>) -> Result<Effects, Failure> {
         return Err(Failure::new(FailureKind::Trap, "the host lost the call; this is a defect of Tidemill"));
     };
     if let Some(why) = call.unavailable {
-        return Err(Failure::new(FailureKind::Unavailable, why).with_log_tail(log.tail()));
+        return Err(with_tail(Failure::new(FailureKind::Unavailable, why), log));
     }
     match returned {
         Err(stop) => Err(explain(stop, Phase::Handle(&call.route), limiter, log)),
-        Ok(Err(said)) => Err(verdict(said).with_log_tail(log.tail())),
+        Ok(Err(said)) => Err(with_tail(verdict(said), log)),
         Ok(Ok(())) => match call.emits.finish() {
             Ok(emits) => Ok(Effects { emits, state: call.state.and_then(|state| state.finish()) }),
-            Err(refusal) => {
-                Err(Failure::new(FailureKind::EffectRefused, refusal.to_string()).with_log_tail(log.tail()))
-            }
+            Err(refusal) => Err(with_tail(Failure::new(FailureKind::EffectRefused, refusal.to_string()), log)),
         },
     }
 }
@@ -108,7 +104,11 @@ pub(crate) fn explain(stop: Stop, phase: Phase<'_>, limiter: &Limiter, log: &Cal
             None => Failure::new(FailureKind::Trap, trap_text(&error, log.panic_message())),
         },
     };
-    failure.with_log_tail(log.tail())
+    with_tail(failure, log)
+}
+
+fn with_tail(failure: Failure, log: &CallLog) -> Failure {
+    Failure { log_tail: log.tail(), ..failure }
 }
 
 fn timeout_text(phase: Phase<'_>) -> String {
@@ -127,7 +127,9 @@ fn timeout_text(phase: Phase<'_>) -> String {
 fn trap_text(error: &wasmtime::Error, panic: Option<&str>) -> String {
     let mut text = match (panic, error.downcast_ref::<Trap>()) {
         (Some(message), _) => message.to_owned(),
-        (None, Some(Trap::StackOverflow)) => "the guest's stack is used up: a recursion without end, or too deep".to_owned(),
+        (None, Some(Trap::StackOverflow)) => {
+            "the guest's stack is used up: a recursion without end, or too deep".to_owned()
+        }
         (None, Some(trap)) => format!("the guest trapped: {}", trap.to_string().trim_start_matches("wasm trap: ")),
         (None, None) => error.root_cause().to_string(),
     };
@@ -143,13 +145,13 @@ fn append_frames(text: &mut String, backtrace: &WasmBacktrace) {
         let frame = line.split_once(" - ").map_or(line, |(_, frame)| frame).trim();
         // Writing to a string cannot fail.
         let _ = match frame.strip_prefix("at ") {
-            Some(place) => write!(text, " ({})", clean(place)),
-            None => write!(text, "\n  at {}", clean(frame)),
+            Some(place) => write!(text, " ({})", clean_text(place, MAX_LINE_BYTES)),
+            None => write!(text, "\n  at {}", clean_text(frame, MAX_LINE_BYTES)),
         };
     }
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("without a message").to_owned()
 }

@@ -29,3 +29,16 @@ mod ticker;
 pub use component::LoadError;
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use plugin::{Description, Plugin};
+
+/// The version of wasmtime that plugins are compiled and run with. wasmtime does not tell it at run time.
+pub const WASMTIME_VERSION: &str = "48.0.8";
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_version_is_the_one_that_is_built_in() {
+        let lock = include_str!("../../../Cargo.lock");
+        let entry = lock.split("[[package]]").find(|entry| entry.contains("\nname = \"wasmtime\"\n")).unwrap();
+        assert!(entry.contains(&format!("\nversion = \"{}\"\n", super::WASMTIME_VERSION)), "{entry}");
+    }
+}

@@ -37,9 +37,11 @@ impl Pool {
 
     /// Waits until the plugin may serve another call. Cancel-safe.
     pub(crate) async fn lease(&self) -> Result<Lease<'_>, Failure> {
-        let permit = self.permits.acquire().await.map_err(|_| {
-            Failure::new(FailureKind::Unavailable, "the plugin is being unloaded")
-        })?;
+        let permit = self
+            .permits
+            .acquire()
+            .await
+            .map_err(|_| Failure::new(FailureKind::Unavailable, "the plugin is being unloaded"))?;
         let instance = match self.policy {
             InstancePolicy::Reuse => self.idle().pop(),
             InstancePolicy::Fresh => None,

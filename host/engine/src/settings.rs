@@ -2,9 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
-};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 /// No plugin gets more linear memory than this, whatever its limit says: the size of a pool slot.
 pub(crate) const MAX_MEMORY_BYTES: u64 = 1 << 30;

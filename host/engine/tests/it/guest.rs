@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
+use wit_parser::{Resolve, WorldId};
 
 /// Imports of a guest, by interface.
 pub(crate) const EMIT: &str = r#"
@@ -79,7 +79,8 @@ const LOG_HELPER: &str = r#"
 /// the address of the result. Addresses from 1000 to 60000 are theirs.
 pub(crate) fn handler(imports: &[&str], fields: &str) -> Vec<u8> {
     let helpers = [(EMIT, EMIT_HELPER), (LOG, LOG_HELPER)];
-    let helpers: String = helpers.iter().filter(|(import, _)| imports.contains(import)).map(|(_, text)| *text).collect();
+    let helpers: String =
+        helpers.iter().filter(|(import, _)| imports.contains(import)).map(|(_, text)| *text).collect();
     let text = format!(
         r#"(module {} {RUNTIME} {helpers} {fields}
             (export "tidemill:plugin/event-handler@0.1.0#handle" (func $handle)))"#,
@@ -95,12 +96,9 @@ pub(crate) fn answering(imports: &[&str], body: &str) -> Vec<u8> {
 
 /// A component of any world that traps wherever it is called.
 pub(crate) fn dummy(resolve: &Resolve, world: &str) -> Vec<u8> {
-    let id = resolve.select_world(&[resolve.packages.iter().last().unwrap().0], Some(world)).unwrap();
-    let core = wit_component::dummy_module(
-        resolve,
-        id,
-        wit_parser::ManglingAndAbi::Legacy(wit_parser::LiftLowerAbi::Sync),
-    );
+    let id = world_id(resolve, world);
+    let core =
+        wit_component::dummy_module(resolve, id, wit_parser::ManglingAndAbi::Legacy(wit_parser::LiftLowerAbi::Sync));
     encode(&core, resolve, world)
 }
 
@@ -119,9 +117,13 @@ pub(crate) fn contract(version: &str) -> Resolve {
 }
 
 fn encode(core: &[u8], resolve: &Resolve, world: &str) -> Vec<u8> {
-    let package = resolve.packages.iter().last().unwrap().0;
-    let world = resolve.select_world(&[package], Some(world)).unwrap();
     let mut core = core.to_vec();
-    embed_component_metadata(&mut core, resolve, world, StringEncoding::UTF8).unwrap();
+    embed_component_metadata(&mut core, resolve, world_id(resolve, world), StringEncoding::UTF8).unwrap();
     ComponentEncoder::default().module(&core).unwrap().validate(true).encode().unwrap()
+}
+
+/// A world of the package that was added last.
+fn world_id(resolve: &Resolve, world: &str) -> WorldId {
+    let (package, _) = resolve.packages.iter().next_back().unwrap();
+    resolve.select_world(&[package], Some(world)).unwrap()
 }

@@ -11,7 +11,7 @@ use crate::rig::{call, call_on, failure_text, limits, load, load_with, route};
 
 #[tokio::test]
 async fn success_without_effects() {
-    let plugin = load(&answering(&[], "(call $ok)")).await;
+    let plugin = load(&answering(&[], "(call $ok)"));
     let effects = call(&plugin, "{}").await.unwrap();
     assert!(effects.emits.is_empty() && effects.state.is_none());
 }
@@ -19,15 +19,21 @@ async fn success_without_effects() {
 #[tokio::test]
 async fn a_guest_sees_the_event_and_its_context() {
     // Each answer is a text of the event, by the address of its pointer.
-    for (address, text) in
-        [(0, "e-1"), (8, "/shop"), (16, "OrderCreated"), (80, r#"{"total":7}"#), (88, "orders"), (104, "ORDERS"), (112, "42")]
-    {
+    for (address, text) in [
+        (0, "e-1"),
+        (8, "/shop"),
+        (16, "OrderCreated"),
+        (80, r#"{"total":7}"#),
+        (88, "orders"),
+        (104, "ORDERS"),
+        (112, "42"),
+    ] {
         let body = format!(
             "(call $reject (i32.load (i32.add (local.get $in) (i32.const {address})))
                            (i32.load (i32.add (local.get $in) (i32.const {}))))",
             address + 4
         );
-        let failure = call(&load(&answering(&[], &body)).await, r#"{"total":7}"#).await.unwrap_err();
+        let failure = call(&load(&answering(&[], &body)), r#"{"total":7}"#).await.unwrap_err();
         assert_eq!((failure.kind, failure.text.as_str()), (FailureKind::Rejected, text));
     }
 }
@@ -41,8 +47,7 @@ async fn emits_are_collected_in_order() {
                (drop (call $emit (i32.const 1000) (i32.const 7)))
                (drop (call $emit (i32.const 1007) (i32.const 7)))
                (call $ok))"#,
-    ))
-    .await;
+    ));
     let emits = call(&plugin, "{}").await.unwrap().emits;
     let seen: Vec<_> = emits.iter().map(|emit| (emit.to.as_str(), emit.kind.as_str(), emit.data.as_ref())).collect();
     assert_eq!(seen, [("fraud.a", "T", &b"fraud.a"[..]), ("fraud.b", "T", b"fraud.b")]);
@@ -69,7 +74,7 @@ async fn a_refused_emit_fails_the_call_even_if_the_guest_ignores_it() {
         ("$JS.API.STREAM.DELETE.ORDERS", "belong to the server and the host"),
         ("fraud.*", "is a pattern"),
     ] {
-        let failure = call(&load(&emitting(subject)).await, "{}").await.unwrap_err();
+        let failure = call(&load(&emitting(subject)), "{}").await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::EffectRefused);
         assert!(failure.text.contains(reason), "{}", failure.text);
     }
@@ -77,7 +82,7 @@ async fn a_refused_emit_fails_the_call_even_if_the_guest_ignores_it() {
 
 #[tokio::test]
 async fn emits_beyond_the_limit_fail_the_call() {
-    let plugin = load(&emitting("fraud.a")).await;
+    let plugin = load(&emitting("fraud.a"));
     let route = route(Duration::from_secs(5), limits(|limits| limits.emits = 0));
     let failure = call_on(&plugin, &route, "{}", None).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::EffectRefused);
@@ -94,8 +99,7 @@ async fn a_guest_may_ask_for_a_retry_and_name_a_delay() {
                    (func $handle (param i32) (result i32)
                        (call $retry (i32.const {has_delay}) (i32.const 1500) (i32.const 1000) (i32.const 14)))"#
             ),
-        ))
-        .await;
+        ));
         let failure = call(&plugin, "{}").await.unwrap_err();
         assert_eq!((failure.kind, failure.text.as_str()), (FailureKind::RetryRequested { after }, "bank is closed"));
     }
@@ -119,32 +123,32 @@ async fn settings_and_secrets_are_readable() {
                 key.len()
             ),
         );
-        assert_eq!(failure_text(&load_with(&component, &settings).await).await, value);
+        assert_eq!(failure_text(&load_with(&component, &settings)).await, value);
     }
 }
 
 #[tokio::test]
 async fn the_host_gives_time_identity_and_randomness() {
     let now = "(call $now (i32.const 1100)) (call $reject (i32.load (i32.const 1100)) (i32.load (i32.const 1104)))";
-    let now = failure_text(&load(&answering(&[HOST], now)).await).await;
+    let now = failure_text(&load(&answering(&[HOST], now))).await;
     assert!(now.len() == 24 && now.starts_with("20") && now.ends_with('Z'), "{now}");
 
     let id = "(call $stable_id (i32.const 1000) (i32.const 2) (i32.const 1100))
               (call $reject (i32.load (i32.const 1100)) (i32.load (i32.const 1104)))";
-    let plugin = load(&answering(&[HOST], id)).await;
+    let plugin = load(&answering(&[HOST], id));
     let first = failure_text(&plugin).await;
     assert_eq!(first, failure_text(&plugin).await, "the same event and name give the same id");
     assert_eq!(first.len(), 36);
 
     let too_much = "(call $random (i32.const 4097) (i32.const 1100)) (call $ok)";
-    let failure = call(&load(&answering(&[HOST], too_much)).await, "{}").await.unwrap_err();
+    let failure = call(&load(&answering(&[HOST], too_much)), "{}").await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Trap);
     assert!(failure.text.contains("at most 4096 bytes, the plugin asked for 4097"), "{}", failure.text);
 }
 
 #[tokio::test]
 async fn a_payload_beyond_the_guests_memory_is_its_failure_and_not_the_hosts() {
-    let plugin = load(&answering(&[], "(call $ok)")).await;
+    let plugin = load(&answering(&[], "(call $ok)"));
     let failure = call(&plugin, &"x".repeat(1 << 20)).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Trap);
     assert!(call_on(&plugin, &route(Duration::from_secs(5), Limits::default()), "{}", None).await.is_ok());

@@ -28,8 +28,8 @@ fn counter(grow: &str) -> Vec<u8> {
     )
 }
 
-async fn load_counter(settings: &PluginConfig) -> Plugin {
-    load_with(&counter(""), settings).await
+fn load_counter(settings: &PluginConfig) -> Plugin {
+    load_with(&counter(""), settings)
 }
 
 async fn seen(plugin: &Plugin, calls: usize) -> String {
@@ -42,35 +42,33 @@ async fn seen(plugin: &Plugin, calls: usize) -> String {
 
 #[tokio::test]
 async fn globals_survive_when_instances_are_reused() {
-    assert_eq!(seen(&load_counter(&PluginConfig::default()).await, 5).await, "01234");
+    assert_eq!(seen(&load_counter(&PluginConfig::default()), 5).await, "01234");
 }
 
 #[tokio::test]
 async fn globals_do_not_survive_when_instances_are_fresh() {
     let settings = PluginConfig { instance: InstancePolicy::Fresh, ..PluginConfig::default() };
-    assert_eq!(seen(&load_counter(&settings).await, 5).await, "00000");
+    assert_eq!(seen(&load_counter(&settings), 5).await, "00000");
 }
 
 #[tokio::test]
 async fn an_instance_is_retired_after_its_number_of_events() {
-    let settings = PluginConfig {
-        limits: limits(|limits| limits.max_events_per_instance = 3),
-        ..PluginConfig::default()
-    };
-    assert_eq!(seen(&load_counter(&settings).await, 7).await, "0120120");
+    let settings =
+        PluginConfig { limits: limits(|limits| limits.max_events_per_instance = 3), ..PluginConfig::default() };
+    assert_eq!(seen(&load_counter(&settings), 7).await, "0120120");
 }
 
 #[tokio::test]
 async fn an_instance_is_retired_when_its_memory_is_nearly_full() {
     let settings = PluginConfig { limits: limits(|limits| limits.memory = 4 << 20), ..PluginConfig::default() };
     // It begins with 2 pages and takes 16 more for each event; three quarters of the limit are 48 pages.
-    let plugin = load_with(&counter("(drop (memory.grow (i32.const 16)))"), &settings).await;
+    let plugin = load_with(&counter("(drop (memory.grow (i32.const 16)))"), &settings);
     assert_eq!(seen(&plugin, 7).await, "0120120");
 }
 
 #[tokio::test]
 async fn a_dropped_call_takes_its_instance_with_it() {
-    let plugin = Arc::new(load_counter(&PluginConfig { instances: Some(1), ..PluginConfig::default() }).await);
+    let plugin = Arc::new(load_counter(&PluginConfig { instances: Some(1), ..PluginConfig::default() }));
     assert_eq!(seen(&plugin, 2).await, "01");
     let spinning = ENGINE.runtime().spawn({
         let plugin = Arc::clone(&plugin);
@@ -84,7 +82,7 @@ async fn a_dropped_call_takes_its_instance_with_it() {
 
 #[tokio::test]
 async fn calls_at_the_same_time_are_bounded_by_the_instances() {
-    let plugin = Arc::new(load_counter(&PluginConfig { instances: Some(1), ..PluginConfig::default() }).await);
+    let plugin = Arc::new(load_counter(&PluginConfig { instances: Some(1), ..PluginConfig::default() }));
     let calls: Vec<_> = (0..8)
         .map(|_| {
             let plugin = Arc::clone(&plugin);

@@ -1,7 +1,7 @@
 //! What a guest writes, as a person reads it.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use tidemill_core::failure::FailureKind;
@@ -9,6 +9,13 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::guest::{LOG, handler};
 use crate::rig::{call, call_on, limits, load, route};
+
+/// What all tests of this process log. One subscriber for all, because an instance may log from any thread.
+static LOGGED: LazyLock<Captured> = LazyLock::new(|| {
+    let captured = Captured::default();
+    tracing_subscriber::fmt().with_ansi(false).with_writer(captured.clone()).init();
+    captured
+});
 
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
@@ -59,15 +66,12 @@ fn logging(level: u8, text: &str, times: u32, end: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_line_reaches_the_hosts_log_cleaned_and_with_its_origin() {
-    let captured = Captured::default();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(captured.clone()).finish();
-    let guard = tracing::subscriber::set_default(subscriber);
-    let plugin = load(&logging(2, "seen\nERROR forged\u{1b}[2J", 1, "(call $ok)")).await;
+    LazyLock::force(&LOGGED);
+    let plugin = load(&logging(2, "seen\nERROR forged\u{1b}[2J!", 1, "(call $ok)"));
     call(&plugin, "{}").await.unwrap();
-    drop(guard);
-    let text = captured.text();
+    let text = LOGGED.text();
     let line = text.lines().find(|line| line.contains("seen")).unwrap();
-    assert!(line.contains("INFO plugin: seen ERROR forged\u{FFFD}[2J"), "{line}");
+    assert!(line.contains("INFO plugin: seen ERROR forged!"), "{line}");
     for field in ["plugin=guest", "route=orders", "event.id=e-1"] {
         assert!(line.contains(field), "{line}");
     }
@@ -76,7 +80,7 @@ async fn a_line_reaches_the_hosts_log_cleaned_and_with_its_origin() {
 #[tokio::test]
 async fn a_panic_logged_by_the_sdk_is_the_failures_text() {
     let message = "panicked at src/lib.rs:33:30: no total in order";
-    let plugin = load(&logging(4, message, 1, "unreachable")).await;
+    let plugin = load(&logging(4, message, 1, "unreachable"));
     let failure = call(&plugin, "{}").await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Trap);
     assert_eq!(failure.text.lines().next(), Some(message));
@@ -87,10 +91,10 @@ async fn a_panic_logged_by_the_sdk_is_the_failures_text() {
 async fn a_flood_is_cut_and_the_call_succeeds() {
     let flood = |end| logging(2, &"x".repeat(100), 100_000, end);
     let route = route(Duration::from_secs(5), limits(|limits| limits.log_bytes = 4096));
-    let plugin = load(&flood("(call $ok)")).await;
+    let plugin = load(&flood("(call $ok)"));
     call_on(&plugin, &route, "{}", None).await.unwrap();
 
-    let plugin = load(&flood("unreachable")).await;
+    let plugin = load(&flood("unreachable"));
     let failure = call_on(&plugin, &route, "{}", None).await.unwrap_err();
     assert_eq!(
         failure.log_tail.last().unwrap(),

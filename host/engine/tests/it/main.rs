@@ -11,4 +11,5 @@ mod instances;
 mod loading;
 mod logging;
 mod rig;
+mod shop;
 mod state;

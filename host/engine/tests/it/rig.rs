@@ -21,21 +21,21 @@ pub(crate) static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     Engine::new(EngineOptions { start_limit: Duration::from_millis(300), ..EngineOptions::default() }).unwrap()
 });
 
-pub(crate) async fn try_load(component: &[u8], settings: &PluginConfig) -> Result<Plugin, LoadError> {
-    ENGINE.load(&PluginName::try_new("guest").unwrap(), component, settings).await
+pub(crate) fn try_load(component: &[u8], settings: &PluginConfig) -> Result<Plugin, LoadError> {
+    ENGINE.load(&PluginName::try_new("guest").unwrap(), component, settings)
 }
 
-pub(crate) async fn load_with(component: &[u8], settings: &PluginConfig) -> Plugin {
-    try_load(component, settings).await.unwrap_or_else(|why| panic!("the guest {why}"))
+pub(crate) fn load_with(component: &[u8], settings: &PluginConfig) -> Plugin {
+    try_load(component, settings).unwrap_or_else(|why| panic!("the guest {why}"))
 }
 
-pub(crate) async fn load(component: &[u8]) -> Plugin {
-    load_with(component, &PluginConfig::default()).await
+pub(crate) fn load(component: &[u8]) -> Plugin {
+    load_with(component, &PluginConfig::default())
 }
 
 /// What a component that cannot be loaded is told.
-pub(crate) async fn refusal(component: &[u8]) -> String {
-    match try_load(component, &PluginConfig::default()).await {
+pub(crate) fn refusal(component: &[u8]) -> String {
+    match try_load(component, &PluginConfig::default()) {
         Ok(plugin) => panic!("the component was accepted: {:?}", plugin.describe()),
         Err(why) => why.to_string(),
     }
