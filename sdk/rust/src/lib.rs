@@ -3,7 +3,7 @@
 //! # Modules in reading order
 //!
 //! [`Handler`] and [`handler!`] are the frame. [`Event`], [`Context`] and [`Failure`] are what goes in and comes out.
-//! [`Emit`], [`state`], [`config`], [`log`] and [`host`] are what a handler may ask of the host. [`testing`] is the host's
+//! [`Emit`], [`state`], [`config`], [`log`](mod@log) and [`host`] are what a handler may ask of the host. [`testing`] is the host's
 //! stand-in for `cargo test`.
 //!
 //! # How it is built
