@@ -1,0 +1,303 @@
+//! Dead letters: stored once per event, browsed, redriven, discarded.
+//!
+//! JetStream has no dead letters of its own. A record goes to the subject `<dead_letter>.<stream>.<sequence>` with the
+//! expectation that nothing is there, so storing it again after a crash is refused, and that refusal is success. After a
+//! redrive the same event may die a second time while its first record is still there: a record with a lower redrive
+//! count is replaced, not taken for the same.
+//!
+//! All routes share the stream `TIDEMILL_DLQ`, unless another stream captures a route's `dead_letter` subject; that one
+//! is used then, and remembered in the metadata of `TIDEMILL_DLQ`, so that the command line finds it. An id is the
+//! stream's place in that list (16 bits) and the sequence in it (48 bits): increasing in each stream, never reused.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::Subject as WireSubject;
+use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
+use serde_json::{Value, json};
+use tidemill_core::config::RouteConfig;
+use tidemill_core::message::Message;
+use tidemill_core::name::RouteName;
+use tidemill_core::port::{BrokerError, DeadLetterQuery, StoredDeadLetter};
+use tidemill_core::subject::{Subject, SubjectPattern};
+
+use crate::connection::{Connection, Patience};
+use crate::error::{NatsError, unavailable};
+use crate::provision::{self, texts};
+use crate::publisher::{Publisher, is_no_responders, read_ack};
+use crate::retry::push_original;
+use crate::settings::Settings;
+use crate::stored::{self, Scan, Stored};
+use crate::subjects;
+use crate::wire::{HeaderBlock, Outbound, headers_len, unshield};
+
+const ROUTE: &str = "Tidemill-Nats-Route";
+const REDRIVEN: &str = "Tidemill-Nats-Redriven";
+/// Where `TIDEMILL_DLQ` remembers which other streams hold dead letters.
+const OTHER_STREAMS: &str = "tidemill.dead_letter_streams";
+const SEQUENCE_BITS: u32 = 48;
+/// Hosts that start at the same time overwrite each other's change of the subjects; so often it is tried again.
+const ATTEMPTS: u32 = 10;
+/// Room for what is added to a record.
+const OWN_HEADERS: usize = 256;
+
+/// The dead letters of all routes on one server.
+pub(crate) struct DeadLetters {
+    connection: Arc<Connection>,
+    publisher: Arc<Publisher>,
+    replicas: usize,
+    /// Which route of this process writes below which subject.
+    prefixes: Mutex<HashMap<Subject, RouteName>>,
+}
+
+// === impl DeadLetters ===
+
+impl DeadLetters {
+    pub(crate) fn new(connection: Arc<Connection>, publisher: Arc<Publisher>, replicas: usize) -> Self {
+        Self { connection, publisher, replicas, prefixes: Mutex::new(HashMap::new()) }
+    }
+
+    // --- where they go ---
+
+    /// Makes sure that some stream captures the route's dead letters, and says which.
+    pub(crate) async fn prepare(&self, route: &RouteConfig) -> Result<String, BrokerError> {
+        self.claim(route)?;
+        let pattern = SubjectPattern::try_new(&format!("{}.>", route.dead_letter))
+            .map_err(|error| BrokerError::Refused(format!("the dead letters of `{}`: {error}", route.name)))?;
+        for attempt in 0..ATTEMPTS {
+            let streams = self.publisher.capturing_streams(pattern.as_str()).await?;
+            if let Some(other) = streams.into_iter().find(|stream| stream != subjects::DEAD_LETTER_STREAM) {
+                self.check_other(route, &pattern, &other).await?;
+                if self.remember_other(&other).await? {
+                    return Ok(other);
+                }
+            } else if self.capture(&pattern).await? {
+                return Ok(subjects::DEAD_LETTER_STREAM.to_owned());
+            }
+            tokio::time::sleep(Duration::from_millis(u64::from(attempt) * 20 + fastrand::u64(0..30))).await;
+        }
+        Err(unavailable(format!("`{pattern}` could not be added to the stream `{}`", subjects::DEAD_LETTER_STREAM)))
+    }
+
+    /// Two routes that write to the same place would take each other's dead letters for their own.
+    fn claim(&self, route: &RouteConfig) -> Result<(), BrokerError> {
+        let mut prefixes = self.prefixes.lock().unwrap_or_else(PoisonError::into_inner);
+        let owner = prefixes.entry(route.dead_letter.clone()).or_insert_with(|| route.name.clone());
+        if *owner == route.name {
+            return Ok(());
+        }
+        Err(BrokerError::Incompatible(format!(
+            "the routes `{owner}` and `{}` have the same `dead_letter` subject `{}`; give each its own",
+            route.name, route.dead_letter
+        )))
+    }
+
+    /// Whether the stream captures the pattern; if not, it is made to, and must be looked at again.
+    async fn capture(&self, pattern: &SubjectPattern) -> Result<bool, BrokerError> {
+        let found = self.stream().await?;
+        let mut captured: Vec<String> = texts(&found, "subjects");
+        let covers = |text: &String| SubjectPattern::try_new(text).is_ok_and(|known| known.covers(pattern));
+        if captured.iter().any(covers) {
+            return Ok(true);
+        }
+        captured.retain(|text| SubjectPattern::try_new(text).is_ok_and(|known| !pattern.covers(&known)));
+        captured.push(pattern.to_string());
+        provision::set_subjects(&self.connection, found, &captured).await?;
+        Ok(false)
+    }
+
+    pub(crate) async fn stream(&self) -> Result<Settings, BrokerError> {
+        provision::ensure(&self.connection, &provision::dead_letters(self.replicas), "Tidemill needs").await
+    }
+
+    async fn check_other(&self, route: &RouteConfig, pattern: &SubjectPattern, stream: &str) -> Result<(), BrokerError> {
+        let refused = |why: &str| {
+            BrokerError::Incompatible(format!(
+                "the dead letters of the route `{}` (`{pattern}`) fall into the stream `{stream}`, {why}; choose another \
+                 `dead_letter` subject, or change the stream",
+                route.name
+            ))
+        };
+        if stream == route.stream.as_str() {
+            return Err(refused("which the route itself reads"));
+        }
+        let Some(settings) = provision::info(&self.connection, stream).await? else { return Ok(()) };
+        let covers = |text: &String| SubjectPattern::try_new(text).is_ok_and(|known| known.covers(pattern));
+        if !texts(&settings, "subjects").iter().any(covers) {
+            return Err(refused("which captures only a part of them"));
+        }
+        if settings.get("retention").and_then(Value::as_str) != Some("limits") {
+            return Err(refused("whose retention is not `limits`: they could not be browsed"));
+        }
+        if settings.get("deny_delete").and_then(Value::as_bool) == Some(true) {
+            return Err(refused("which does not allow to delete: they could not be redriven"));
+        }
+        Ok(())
+    }
+
+    /// Whether the stream is on the list; if not, it is put there, and must be looked at again.
+    async fn remember_other(&self, stream: &str) -> Result<bool, BrokerError> {
+        let mut settings = self.stream().await?;
+        let mut others = other_streams(&settings);
+        if others.iter().any(|known| known == stream) {
+            return Ok(true);
+        }
+        others.push(stream.to_owned());
+        let metadata = settings.entry("metadata").or_insert_with(|| json!({}));
+        if let Some(metadata) = metadata.as_object_mut() {
+            metadata.insert(OTHER_STREAMS.to_owned(), json!(others.join(",")));
+        }
+        let captured = texts(&settings, "subjects");
+        provision::set_subjects(&self.connection, settings, &captured).await?;
+        Ok(false)
+    }
+
+    /// All streams with dead letters, in the order of their ids.
+    async fn streams(&self) -> Result<Vec<String>, BrokerError> {
+        let Some(settings) = provision::info(&self.connection, subjects::DEAD_LETTER_STREAM).await? else {
+            return Ok(Vec::new());
+        };
+        let mut streams = vec![subjects::DEAD_LETTER_STREAM.to_owned()];
+        streams.extend(other_streams(&settings));
+        Ok(streams)
+    }
+
+    // --- storing ---
+
+    /// Stores the record unless it is there. Durable on `Ok`; may be repeated.
+    pub(crate) async fn store(
+        &self,
+        route: &RouteConfig,
+        stream: &str,
+        redriven: u32,
+        record: &Message,
+    ) -> Result<(), BrokerError> {
+        let mut expected = 0;
+        for _ in 0..ATTEMPTS {
+            match self.publish(route, redriven, record, expected).await {
+                Ok(()) if expected == 0 => return Ok(()),
+                Ok(()) => {
+                    // The event came back by a redrive and died again: the old record has served.
+                    stored::delete(&self.connection, stream, expected).await?;
+                    return Ok(());
+                }
+                Err(NatsError::NoResponders { .. }) => drop(self.prepare(route).await?),
+                Err(NatsError::Api { error, .. }) if error.is_wrong_last_sequence() => {
+                    let subject = record.subject.to_string();
+                    let there = stored::last_of_leader(&self.connection, stream, &[subject]).await?.pop().flatten();
+                    match there {
+                        Some(there) if redriven_of(&there) >= redriven => return Ok(()),
+                        Some(there) => expected = there.sequence,
+                        None => expected = 0,
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(unavailable(format!("others keep changing the dead letter `{}`", record.subject)))
+    }
+
+    async fn publish(
+        &self,
+        route: &RouteConfig,
+        redriven: u32,
+        record: &Message,
+        expected: u64,
+    ) -> Result<(), NatsError> {
+        let room = headers_len(&record.headers) + record.headers.len() * 24 + OWN_HEADERS;
+        let size = record.payload.len() + room;
+        if size > self.connection.max_payload() {
+            return Err(NatsError::Unsendable(format!(
+                "the dead letter `{}` has {size} bytes, the server takes {} (its `max_payload`)",
+                record.subject,
+                self.connection.max_payload()
+            )));
+        }
+        let question = || {
+            let mut headers = HeaderBlock::new(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, &expected.to_string(), room);
+            headers.push(ROUTE, route.name.as_str());
+            headers.push_number(REDRIVEN, u64::from(redriven));
+            push_original(&mut headers, &record.headers);
+            Outbound {
+                subject: WireSubject::from(record.subject.as_str()),
+                headers: Some(headers),
+                payload: record.payload.clone(),
+            }
+        };
+        let what = || format!("publishing the dead letter `{}`", record.subject);
+        let answer = self.connection.request(&what(), question, Patience::PUBLISH).await?;
+        if is_no_responders(&answer) {
+            return Err(NatsError::NoResponders { subject: record.subject.to_string() });
+        }
+        read_ack(&what, &answer).map(|_| ())
+    }
+
+    // --- browsing ---
+
+    pub(crate) async fn list(&self, query: &DeadLetterQuery) -> Result<Vec<StoredDeadLetter>, BrokerError> {
+        let mut letters = Vec::new();
+        for (place, stream) in self.streams().await?.iter().enumerate() {
+            let first = id_of(place, 0);
+            if query.after >= id_of(place + 1, 0) || letters.len() >= query.limit {
+                continue;
+            }
+            let scan = Scan { stream, filter: ">", after: query.after.saturating_sub(first), headers_only: false };
+            stored::scan(&self.connection, scan, |stored| {
+                let asked = query.route.as_ref().is_none_or(|route| stored.headers.get(ROUTE) == Some(route.as_str()));
+                if asked {
+                    letters.extend(letter(place, stored));
+                }
+                letters.len() < query.limit
+            })
+            .await?;
+        }
+        Ok(letters)
+    }
+
+    pub(crate) async fn get(&self, id: u64) -> Result<Option<StoredDeadLetter>, BrokerError> {
+        let Some((place, stream, sequence)) = self.locate(id).await? else { return Ok(None) };
+        Ok(stored::by_sequence(&self.connection, &stream, sequence).await?.and_then(|stored| letter(place, stored)))
+    }
+
+    /// `false`: it was gone.
+    pub(crate) async fn discard(&self, id: u64) -> Result<bool, BrokerError> {
+        // Only what is a dead letter: the stream may be shared.
+        if self.get(id).await?.is_none() {
+            return Ok(false);
+        }
+        let Some((_, stream, sequence)) = self.locate(id).await? else { return Ok(false) };
+        Ok(stored::delete(&self.connection, &stream, sequence).await?)
+    }
+
+    async fn locate(&self, id: u64) -> Result<Option<(usize, String, u64)>, BrokerError> {
+        let sequence = id & ((1 << SEQUENCE_BITS) - 1);
+        let place = usize::try_from(id >> SEQUENCE_BITS).unwrap_or(usize::MAX);
+        let stream = self.streams().await?.into_iter().nth(place);
+        Ok(stream.filter(|_| sequence > 0).map(|stream| (place, stream, sequence)))
+    }
+}
+
+fn other_streams(settings: &Settings) -> Vec<String> {
+    let listed = settings.get("metadata").and_then(|metadata| metadata.get(OTHER_STREAMS)).and_then(Value::as_str);
+    listed.unwrap_or_default().split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn redriven_of(stored: &Stored) -> u32 {
+    stored.headers.get(REDRIVEN).and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+fn id_of(place: usize, sequence: u64) -> u64 {
+    (place as u64) << SEQUENCE_BITS | sequence
+}
+
+/// `None` for a message that is no dead letter of ours: a shared stream may hold others.
+fn letter(place: usize, stored: Stored) -> Option<StoredDeadLetter> {
+    stored.headers.get(ROUTE)?;
+    let message = Message {
+        subject: Subject::try_new(&stored.subject).ok()?,
+        headers: unshield(&stored.headers),
+        payload: stored.payload,
+    };
+    Some(StoredDeadLetter { id: id_of(place, stored.sequence), stored: stored.time, message })
+}
