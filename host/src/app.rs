@@ -49,7 +49,7 @@ impl App {
         let config = Arc::new(config);
         let schemas = Arc::new(files::load_schemas(&config)?);
         let engine = Engine::new(EngineOptions::default()).context("starting the Wasm engine")?;
-        let plugins = load_plugins(&engine, &config).await?;
+        let plugins = load_plugins(&engine, &config)?;
         let broker = connect(&config).await?;
         broker.provision(&config.streams).await.map_err(exit::broker)?;
         let mut app = Self { config, broker, engine, routes: Vec::new(), spaces: Vec::new() };
@@ -177,14 +177,14 @@ pub async fn connect(config: &RuntimeConfig) -> Result<Arc<dyn Broker>> {
 }
 
 /// Loads every plugin that a route names; all that cannot be used are reported together.
-pub async fn load_plugins(engine: &Engine, config: &RuntimeConfig) -> Result<Plugins> {
+pub fn load_plugins(engine: &Engine, config: &RuntimeConfig) -> Result<Plugins> {
     let mut plugins = Plugins::new();
     let mut problems = Vec::new();
     for route in &config.routes {
         if plugins.contains_key(&route.handler) {
             continue;
         }
-        match load_plugin(engine, config, &route.handler).await {
+        match load_plugin(engine, config, &route.handler) {
             Ok(plugin) => drop(plugins.insert(route.handler.clone(), Arc::new(plugin))),
             Err(error) => problems.push(format!("error: plugin `{}` of route `{}`: {error:#}", route.handler, route.name)),
         }
@@ -196,13 +196,13 @@ pub async fn load_plugins(engine: &Engine, config: &RuntimeConfig) -> Result<Plu
     Ok(plugins)
 }
 
-async fn load_plugin(engine: &Engine, config: &RuntimeConfig, name: &PluginName) -> Result<Plugin> {
+fn load_plugin(engine: &Engine, config: &RuntimeConfig, name: &PluginName) -> Result<Plugin> {
     let path = config.plugins_dir.join(format!("{name}.wasm"));
     if !path.exists() {
         bail!("there is no `{}`; {}", path.display(), present(&config.plugins_dir));
     }
     let bytes = files::read_plugin(&path)?;
-    Ok(engine.load(name, &bytes, &plugin_settings(config, name)).await?)
+    Ok(engine.load(name, &bytes, &plugin_settings(config, name))?)
 }
 
 /// Which plugins there are, for somebody who named another one.

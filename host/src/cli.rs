@@ -85,7 +85,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
     let (config, output) = (cli.config.as_path(), cli.output);
     match cli.verb {
         Verb::Run(args) => block_on(run::run(config, output, args)),
-        Verb::Check => block_on(check::check(config, output)),
+        Verb::Check => check::check(config, output),
         Verb::Emit(args) => block_on(emit::emit(config, output, args)),
         Verb::Routes(verb) => routes::routes(config, output, verb),
         Verb::Dlq(verb) => block_on(dlq::dlq(config, output, verb)),

@@ -10,11 +10,11 @@ use tidemill_engine::{Engine, EngineOptions};
 use super::{Output, say, say_json};
 use crate::{app, files};
 
-pub(super) async fn check(path: &Path, output: Output) -> Result<ExitCode> {
+pub(super) fn check(path: &Path, output: Output) -> Result<ExitCode> {
     let loaded = files::load_config(path)?;
     files::load_schemas(&loaded.config)?;
     let engine = Engine::new(EngineOptions::default()).context("starting the Wasm engine")?;
-    let plugins = app::load_plugins(&engine, &loaded.config).await?;
+    let plugins = app::load_plugins(&engine, &loaded.config)?;
     let (routes, streams) = (loaded.config.routes.len(), loaded.config.streams.len());
     if output == Output::Json {
         let names: Vec<&str> = plugins.keys().map(|name| name.as_str()).collect();
