@@ -37,8 +37,11 @@ fn main() {
     let mut nats = Vec::new();
     let mut embedded = Vec::new();
     for round in 0..rounds {
-        let contestants: [(&mut Vec<f64>, fn(usize) -> Duration); 3] =
-            [(&mut native, native::run), (&mut nats, tidemill_run::on_nats), (&mut embedded, tidemill_run::on_embedded)];
+        let contestants: [(&mut Vec<f64>, fn(usize) -> Duration); 3] = [
+            (&mut native, native::run),
+            (&mut nats, tidemill_run::on_nats),
+            (&mut embedded, tidemill_run::on_embedded),
+        ];
         let mut contestants: Vec<_> = contestants.into_iter().collect();
         contestants.rotate_left(round % 3);
         for (results, run) in contestants {

@@ -89,7 +89,10 @@ impl App {
         }
         self.drain(&mut running, stop).await;
         stop_spaces.send_replace(true);
-        if tokio::time::timeout(Duration::from_secs(5), async { while spaces.join_next().await.is_some() {} }).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(5), async { while spaces.join_next().await.is_some() {} })
+            .await
+            .is_err()
+        {
             tracing::warn!("State is not committed in time; the deliveries come back at the next start");
             spaces.abort_all();
         }
@@ -142,13 +145,19 @@ impl App {
         let mut spaces: HashMap<PluginName, Arc<StateSpace>> = HashMap::new();
         let host = host_name();
         for config in &self.config.routes {
-            let plugin = plugins.get(&config.handler).ok_or_else(|| anyhow!("plugin `{}` is not loaded", config.handler))?;
+            let plugin =
+                plugins.get(&config.handler).ok_or_else(|| anyhow!("plugin `{}` is not loaded", config.handler))?;
             let state = plugin.uses_state().then(|| {
                 let fresh = || StateSpace::new(config.handler.clone(), Arc::clone(&self.broker));
                 Arc::clone(spaces.entry(config.handler.clone()).or_insert_with(fresh))
             });
             let settings = plugin_settings(&self.config, &config.handler);
-            let source = self.broker.open(config).await.map_err(exit::broker).with_context(|| format!("opening route `{}`", config.name))?;
+            let source = self
+                .broker
+                .open(config)
+                .await
+                .map_err(exit::broker)
+                .with_context(|| format!("opening route `{}`", config.name))?;
             self.routes.push(Arc::new(Route {
                 settings: Arc::new(call_settings(config, &settings)),
                 handler: Arc::clone(plugin) as Arc<dyn Handler>,
@@ -186,12 +195,18 @@ pub fn load_plugins(engine: &Engine, config: &RuntimeConfig) -> Result<Plugins> 
         }
         match load_plugin(engine, config, &route.handler) {
             Ok(plugin) => drop(plugins.insert(route.handler.clone(), Arc::new(plugin))),
-            Err(error) => problems.push(format!("error: plugin `{}` of route `{}`: {error:#}", route.handler, route.name)),
+            Err(error) => {
+                problems.push(format!("error: plugin `{}` of route `{}`: {error:#}", route.handler, route.name))
+            }
         }
     }
     if !problems.is_empty() {
-        return Err(anyhow!("{}\n{} plugins cannot be used. Nothing was started.", problems.join("\n"), problems.len()))
-            .coded(Kind::BadConfiguration);
+        return Err(anyhow!(
+            "{}\n{} plugins cannot be used. Nothing was started.",
+            problems.join("\n"),
+            problems.len()
+        ))
+        .coded(Kind::BadConfiguration);
     }
     Ok(plugins)
 }
@@ -216,7 +231,11 @@ fn present(dir: &Path) -> String {
         .filter_map(|path| path.file_stem().map(|stem| format!("`{}`", stem.to_string_lossy())))
         .collect();
     names.sort();
-    if names.is_empty() { "the folder holds no plugin".to_owned() } else { format!("the folder holds {}", names.join(", ")) }
+    if names.is_empty() {
+        "the folder holds no plugin".to_owned()
+    } else {
+        format!("the folder holds {}", names.join(", "))
+    }
 }
 
 fn plugin_settings(config: &RuntimeConfig, name: &PluginName) -> PluginConfig {

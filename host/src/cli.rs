@@ -21,7 +21,9 @@ use crate::telemetry::{self, LogFormat};
 /// WebAssembly event runtime for NATS JetStream.
 #[derive(Debug, Parser)]
 #[command(name = "tidemill", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 ok, 1 failed, 2 usage, 65 bad data, 69 broker unavailable, 78 bad configuration.")]
+#[command(
+    after_help = "Exit codes: 0 ok, 1 failed, 2 usage, 65 bad data, 69 broker unavailable, 78 bad configuration."
+)]
 struct Cli {
     /// The configuration; folders in it are relative to the file.
     #[arg(short, long, global = true, default_value = "runtime.yaml", env = "TIDEMILL_CONFIG")]

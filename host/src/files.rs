@@ -56,7 +56,9 @@ impl Lookup for Machine {
         let path = dir.join(name);
         match fs::read_to_string(&path) {
             Ok(text) => Ok(Secret::new(text.trim_end_matches(['\r', '\n']))),
-            Err(error) => Err(format!("neither the variable `{variable}` nor the file `{}` can be read: {error}", path.display())),
+            Err(error) => {
+                Err(format!("neither the variable `{variable}` nor the file `{}` can be read: {error}", path.display()))
+            }
         }
     }
 
@@ -68,7 +70,9 @@ impl Lookup for Machine {
 /// Reads and checks a configuration. Folders in it are relative to the file.
 pub fn load_config(path: &Path) -> Result<Loaded> {
     let text = fs::read_to_string(path)
-        .with_context(|| format!("reading the configuration `{}`; name another one with `--config FILE`", path.display()))
+        .with_context(|| {
+            format!("reading the configuration `{}`; name another one with `--config FILE`", path.display())
+        })
         .coded(Kind::BadConfiguration)?;
     let machine = Machine::for_config(path);
     let mut config = config::load(&text, &machine)
@@ -93,8 +97,10 @@ pub fn load_schemas(config: &RuntimeConfig) -> Result<Schemas> {
     }
     Schemas::compile(files)
         .map_err(|problems| {
-            let lines: Vec<String> =
-                problems.iter().map(|problem| format!("error: {}/{}: {}", dir.display(), problem.path, problem.message)).collect();
+            let lines: Vec<String> = problems
+                .iter()
+                .map(|problem| format!("error: {}/{}: {}", dir.display(), problem.path, problem.message))
+                .collect();
             anyhow!("{}\n{} schemas cannot be used. Nothing was started.", lines.join("\n"), problems.len())
         })
         .coded(Kind::BadConfiguration)
@@ -122,7 +128,11 @@ fn collect_schemas(root: &Path, dir: &Path, files: &mut Vec<SchemaFile>, depth: 
 pub fn read_plugin(path: &Path) -> Result<Vec<u8>> {
     let metadata = fs::metadata(path).with_context(|| format!("reading `{}`", path.display()))?;
     if metadata.len() > MAX_PLUGIN_BYTES {
-        bail!("`{}` has {} bytes; a component of at most {MAX_PLUGIN_BYTES} was expected", path.display(), metadata.len());
+        bail!(
+            "`{}` has {} bytes; a component of at most {MAX_PLUGIN_BYTES} was expected",
+            path.display(),
+            metadata.len()
+        );
     }
     fs::read(path).with_context(|| format!("reading `{}`", path.display()))
 }

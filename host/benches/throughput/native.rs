@@ -83,7 +83,12 @@ pub async fn publish(context: &jetstream::Context, events: usize) {
             for (name, value) in orders::headers(number) {
                 headers.insert(name, value);
             }
-            context.publish_with_headers("orders.created", headers, orders::data(number).into()).await.unwrap().await.unwrap();
+            context
+                .publish_with_headers("orders.created", headers, orders::data(number).into())
+                .await
+                .unwrap()
+                .await
+                .unwrap();
         })
         .buffered(1000);
     while acks.next().await.is_some() {}

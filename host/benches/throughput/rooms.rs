@@ -48,7 +48,8 @@ pub fn report(plugin: &Path) {
     let engine = Engine::new(EngineOptions::default()).unwrap();
     let name = PluginName::try_new("fraud-check").unwrap();
     let started = Instant::now();
-    let plugin = runtime.block_on(engine.load(&name, &std::fs::read(plugin).unwrap(), &PluginConfig::default())).unwrap();
+    let plugin =
+        runtime.block_on(engine.load(&name, &std::fs::read(plugin).unwrap(), &PluginConfig::default())).unwrap();
     let compiled = started.elapsed();
     let settings = Arc::new(CallSettings {
         route: RouteName::try_new("fraud").unwrap(),

@@ -26,7 +26,9 @@ impl Server {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .unwrap_or_else(|error| panic!("`{binary}` does not start ({error}); set NATS_SERVER=$(tools/nats-server)"));
+            .unwrap_or_else(|error| {
+                panic!("`{binary}` does not start ({error}); set NATS_SERVER=$(tools/nats-server)")
+            });
         let deadline = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < deadline, "nats-server does not listen");

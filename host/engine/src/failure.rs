@@ -143,6 +143,10 @@ fn trap_text(error: &wasmtime::Error, panic: Option<&str>) -> String {
 fn append_frames(text: &mut String, backtrace: &WasmBacktrace) {
     for line in backtrace.to_string().lines().skip(1) {
         let frame = line.split_once(" - ").map_or(line, |(_, frame)| frame).trim();
+        // A stripped component has numbers for names, which help nobody.
+        if frame.contains("<wasm function") {
+            continue;
+        }
         // Writing to a string cannot fail.
         let _ = match frame.strip_prefix("at ") {
             Some(place) => write!(text, " ({})", clean_text(place, MAX_LINE_BYTES)),

@@ -111,7 +111,12 @@ impl DeadLetters {
         provision::ensure(&self.connection, &provision::dead_letters(self.replicas), "Tidemill needs").await
     }
 
-    async fn check_other(&self, route: &RouteConfig, pattern: &SubjectPattern, stream: &str) -> Result<(), BrokerError> {
+    async fn check_other(
+        &self,
+        route: &RouteConfig,
+        pattern: &SubjectPattern,
+        stream: &str,
+    ) -> Result<(), BrokerError> {
         let refused = |why: &str| {
             BrokerError::Incompatible(format!(
                 "the dead letters of the route `{}` (`{pattern}`) fall into the stream `{stream}`, {why}; choose another \

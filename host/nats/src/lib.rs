@@ -15,24 +15,24 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+mod commit;
 mod connect;
 mod connection;
-mod mailbox;
-mod wire;
-mod error;
-mod subjects;
-mod settings;
-mod provision;
 mod consumers;
-mod stored;
+mod dead_letters;
+mod error;
+mod mailbox;
+mod marker;
+mod provision;
 mod publisher;
 mod puller;
-mod source;
 mod retry;
-mod dead_letters;
-mod marker;
+mod settings;
+mod source;
 mod state;
-mod commit;
+mod stored;
+mod subjects;
+mod wire;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;

@@ -97,7 +97,11 @@ pub(crate) fn state(space: &PluginName, replicas: usize) -> Settings {
 // --- making it so -----------------------------------------------------------------------------------------------------
 
 /// Creates the stream, or checks the one that is there. `asked_by` begins the sentence that tells a difference.
-pub(crate) async fn ensure(connection: &Connection, wanted: &Settings, asked_by: &str) -> Result<Settings, BrokerError> {
+pub(crate) async fn ensure(
+    connection: &Connection,
+    wanted: &Settings,
+    asked_by: &str,
+) -> Result<Settings, BrokerError> {
     let name = name_of(wanted);
     let found = match info(connection, name).await? {
         Some(found) => found,

@@ -20,8 +20,8 @@ use tidemill_core::port::{BrokerError, Delivery, Origin, Redrive};
 use tidemill_core::subject::Subject;
 
 use crate::connection::{Connection, Patience};
-use crate::publisher::{is_no_responders, read_ack};
 use crate::error::NatsError;
+use crate::publisher::{is_no_responders, read_ack};
 use crate::stored;
 use crate::subjects;
 use crate::wire::{AckSubject, HeaderBlock, Outbound, headers_len, parse_rfc3339, rfc3339, shield, unshield};
@@ -51,7 +51,11 @@ impl Carried {
     /// Reads what [`park`] or [`redrive`] wrote; `None` if it is something else.
     pub(crate) fn read(headers: &Headers, payload: bytes::Bytes) -> Option<Self> {
         Some(Self {
-            message: Message { subject: Subject::try_new(headers.get(SUBJECT)?).ok()?, headers: unshield(headers), payload },
+            message: Message {
+                subject: Subject::try_new(headers.get(SUBJECT)?).ok()?,
+                headers: unshield(headers),
+                payload,
+            },
             origin: Origin {
                 stream: StreamName::try_new(headers.get(STREAM)?).ok()?,
                 sequence: headers.get(SEQUENCE)?.parse().ok()?,

@@ -141,11 +141,8 @@ impl NatsSource {
         if intake.waiting.iter().all(|waiting| waiting.doubtful.is_none()) {
             return Ok(());
         }
-        let doubtful: Vec<_> = intake
-            .waiting
-            .iter()
-            .filter_map(|waiting| Some((&waiting.delivery.origin, waiting.doubtful?)))
-            .collect();
+        let doubtful: Vec<_> =
+            intake.waiting.iter().filter_map(|waiting| Some((&waiting.delivery.origin, waiting.doubtful?))).collect();
         let mut superseded = retry::superseded(&self.connection, &self.route.name, &doubtful).await?.into_iter();
         let mut kept = VecDeque::with_capacity(intake.waiting.len());
         for mut waiting in intake.waiting.drain(..) {
@@ -177,11 +174,8 @@ impl NatsSource {
 
     /// Settles for good, and waits until the server has seen it.
     async fn settle(&self, receipt: &Receipt, how: Bytes) -> Result<(), BrokerError> {
-        let question = || Outbound {
-            subject: async_nats::Subject::from(receipt.as_str()),
-            headers: None,
-            payload: how.clone(),
-        };
+        let question =
+            || Outbound { subject: async_nats::Subject::from(receipt.as_str()), headers: None, payload: how.clone() };
         self.connection.request("settling a delivery", question, Patience::API).await?;
         Ok(())
     }

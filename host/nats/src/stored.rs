@@ -80,8 +80,7 @@ pub(crate) async fn last_direct(
 
 fn read_direct(answer: Option<Message>, stream: &str, subject: &str) -> Result<Option<Stored>, NatsError> {
     let what = || format!("reading `{subject}` from the stream `{stream}`");
-    let answer =
-        answer.ok_or_else(|| NatsError::Silent { what: what(), seconds: Patience::API.total.as_secs() })?;
+    let answer = answer.ok_or_else(|| NatsError::Silent { what: what(), seconds: Patience::API.total.as_secs() })?;
     match answer.status {
         None => {}
         Some(StatusCode::NOT_FOUND) => return Ok(None),

@@ -28,7 +28,9 @@ pub(super) enum Verb {
     /// Everything about one dead letter, the original payload included.
     Show { id: u64 },
     /// Put events back in front of the route where they failed, and of no other.
-    #[command(after_help = "Examples:\n  tidemill dlq redrive 17 18\n  tidemill dlq redrive --route payments --dry-run\n  tidemill dlq redrive --all")]
+    #[command(
+        after_help = "Examples:\n  tidemill dlq redrive 17 18\n  tidemill dlq redrive --route payments --dry-run\n  tidemill dlq redrive --all"
+    )]
     Redrive {
         ids: Vec<u64>,
         #[command(flatten)]
@@ -41,7 +43,10 @@ pub(super) enum Verb {
         dry_run: bool,
     },
     /// Remove dead letters for good.
-    Discard { #[arg(required = true)] ids: Vec<u64> },
+    Discard {
+        #[arg(required = true)]
+        ids: Vec<u64>,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -125,21 +130,31 @@ async fn redrive(
     let chosen = choose(admin, ids, which, all).await?;
     let (mut redriven, mut gone) = (0, 0);
     for stored in &chosen {
-        let redrive = dead_letter::redrive(stored).with_context(|| format!("dead letter {}", stored.id)).coded(Kind::BadData)?;
+        let redrive =
+            dead_letter::redrive(stored).with_context(|| format!("dead letter {}", stored.id)).coded(Kind::BadData)?;
         if dry_run {
             if output == Output::Text {
                 say(format!("would redrive {} to route {} ({})", stored.id, redrive.route, redrive.origin));
             }
-        } else if admin.redrive(redrive).await.map_err(exit::broker).with_context(|| format!("redriving {}", stored.id))? {
+        } else if admin
+            .redrive(redrive)
+            .await
+            .map_err(exit::broker)
+            .with_context(|| format!("redriving {}", stored.id))?
+        {
             redriven += 1;
         } else {
             gone += 1;
         }
     }
     match (output, dry_run) {
-        (Output::Json, _) => say_json(&json!({ "chosen": chosen.len(), "redriven": redriven, "gone": gone, "dry_run": dry_run }))?,
+        (Output::Json, _) => {
+            say_json(&json!({ "chosen": chosen.len(), "redriven": redriven, "gone": gone, "dry_run": dry_run }))?
+        }
         (Output::Text, true) => say(format!("{} would be redriven; nothing was done", chosen.len())),
-        (Output::Text, false) => say(format!("{redriven} redriven; a running host takes them at once, otherwise the next `tidemill run`")),
+        (Output::Text, false) => {
+            say(format!("{redriven} redriven; a running host takes them at once, otherwise the next `tidemill run`"))
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -196,5 +211,7 @@ async fn select(admin: &dyn Admin, which: &Which, limit: usize) -> Result<Vec<(S
 }
 
 fn decode(stored: &StoredDeadLetter) -> Result<DeadLetter> {
-    DeadLetter::decode(&stored.message).with_context(|| format!("reading dead letter {}", stored.id)).coded(Kind::BadData)
+    DeadLetter::decode(&stored.message)
+        .with_context(|| format!("reading dead letter {}", stored.id))
+        .coded(Kind::BadData)
 }

@@ -65,7 +65,8 @@ pub(super) async fn emit(path: &Path, output: Output, args: Args) -> Result<Exit
     let subject = args.subject.as_deref().map(Subject::try_new).transpose().coded(Kind::BadData)?;
     let input = open(&args.file)?;
     let reached = Reached::reach(&loaded.config).await?;
-    let check = Check { schemas: (!args.no_validate).then_some(&schemas), on_missing: loaded.config.schemas.on_missing };
+    let check =
+        Check { schemas: (!args.no_validate).then_some(&schemas), on_missing: loaded.config.schemas.on_missing };
     let counts = publish(feed::read(input, subject.as_ref()), &check, reached.admin.as_ref(), args.rate).await;
     reached.close().await?;
     let counts = counts?;

@@ -102,7 +102,12 @@ fn explain(config: &RuntimeConfig, output: Output, file: &Path, subject: Option<
         return say_json(&list.collect::<Vec<_>>());
     }
     for verdict in &verdicts {
-        say(format!("{} {}\n    {}", if verdict.takes { "✓" } else { "✗" }, verdict.route.name, verdict.why.trim_end().replace('\n', "\n    ")));
+        say(format!(
+            "{} {}\n    {}",
+            if verdict.takes { "✓" } else { "✗" },
+            verdict.route.name,
+            verdict.why.trim_end().replace('\n', "\n    ")
+        ));
     }
     Ok(())
 }

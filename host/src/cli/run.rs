@@ -84,14 +84,16 @@ fn serve_control(app: &App) -> Result<Option<control::Server>> {
 }
 
 async fn publish(broker: &Arc<dyn Broker>, path: &Path) -> Result<()> {
-    let file = File::open(path).with_context(|| format!("opening the feed `{}`", path.display())).coded(Kind::BadData)?;
+    let file =
+        File::open(path).with_context(|| format!("opening the feed `{}`", path.display())).coded(Kind::BadData)?;
     let mut lines = feed::read(BufReader::new(file), None).peekable();
     let (mut published, mut known) = (0, 0);
     while lines.peek().is_some() {
         let batch: Result<Vec<_>> = lines.by_ref().take(FEED_BATCH).map(|fed| fed.map(|fed| fed.outgoing)).collect();
         let batch = batch.with_context(|| format!("reading the feed `{}`", path.display())).coded(Kind::BadData)?;
         for result in broker.publish(batch).await {
-            let stored = result.map_err(exit::broker).with_context(|| format!("publishing the feed `{}`", path.display()))?;
+            let stored =
+                result.map_err(exit::broker).with_context(|| format!("publishing the feed `{}`", path.display()))?;
             if stored.duplicate { known += 1 } else { published += 1 }
         }
     }

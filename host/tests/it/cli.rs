@@ -24,7 +24,8 @@ fn home(config: &str) -> Home {
 
 #[test]
 fn all_mistakes_of_a_configuration_at_once_with_place_and_hint() {
-    let broken = MINIMAL.replace("handler: fraud-check", "handlr: fraud-check").replace("stream: ORDERS", "stream: ORDRES");
+    let broken =
+        MINIMAL.replace("handler: fraud-check", "handlr: fraud-check").replace("stream: ORDERS", "stream: ORDRES");
     let ran = home(&broken).run(&["check"]);
     assert_eq!(ran.code, 78, "{}", ran.err);
     for part in ["runtime.yaml:8:", "runtime.yaml:9:", "did you mean `handler`", "did you mean `ORDERS`"] {
@@ -70,7 +71,10 @@ fn a_server_that_is_not_there_is_code_69() {
 #[test]
 fn emit_refuses_what_its_schema_refuses_and_publishes_the_rest() {
     let home = home(MINIMAL);
-    home.write("schemas/OrderCreated.json", r#"{"type":"object","properties":{"total":{"type":"number","minimum":0}}}"#);
+    home.write(
+        "schemas/OrderCreated.json",
+        r#"{"type":"object","properties":{"total":{"type":"number","minimum":0}}}"#,
+    );
     let bad = ORDER.replace("2000", "-5").replace(r#""id":"1""#, r#""id":"2""#);
     home.write("orders.jsonl", &format!("{ORDER}\n{bad}\nno json\n"));
     let ran = home.run(&["emit", "orders.jsonl"]);
@@ -104,7 +108,10 @@ fn emit_and_dlq_reach_a_running_host() {
 
 #[test]
 fn explain_says_why_a_route_takes_an_event_or_not() {
-    let home = home(&MINIMAL.replace("    handler:", "    filter: { data: { total: [{ numeric: [\">=\", 1000] }] } }\n    handler:"));
+    let home = home(
+        &MINIMAL
+            .replace("    handler:", "    filter: { data: { total: [{ numeric: [\">=\", 1000] }] } }\n    handler:"),
+    );
     home.write("order.jsonl", ORDER);
     assert!(home.run(&["routes", "explain", "order.jsonl"]).out.contains("✓ fraud"));
     home.write("order.jsonl", &ORDER.replace("2000", "5"));

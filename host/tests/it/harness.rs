@@ -49,7 +49,8 @@ impl Home {
 
     /// Writes the configuration anew.
     pub fn configure(&self, config: &str) {
-        let broker = self.server.as_ref().map(|server| format!("broker: {{ nats: {{ servers: [\"{}\"] }} }}\n", server.url));
+        let broker =
+            self.server.as_ref().map(|server| format!("broker: {{ nats: {{ servers: [\"{}\"] }} }}\n", server.url));
         fs::write(self.path("runtime.yaml"), format!("{config}\n{}", broker.unwrap_or_default())).unwrap();
     }
 
@@ -207,7 +208,9 @@ fn launch(port: u16, store: &Path) -> Child {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap_or_else(|error| panic!("`{binary}` does not start ({error}); run tests with NATS_SERVER=$(tools/nats-server)"));
+        .unwrap_or_else(|error| {
+            panic!("`{binary}` does not start ({error}); run tests with NATS_SERVER=$(tools/nats-server)")
+        });
     let deadline = Instant::now() + Duration::from_secs(10);
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(Instant::now() < deadline, "nats-server does not listen on port {port}");

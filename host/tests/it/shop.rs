@@ -62,7 +62,10 @@ fn a_redrive_after_a_repair_completes_the_poison_order_in_its_route_only(on: On)
     assert_eq!(poison[0]["route"], "payments");
     assert!(poison[0]["error"].as_str().unwrap().contains("panicked"), "{}", poison[0]["error"]);
 
-    let repaired = shop_config().replace("    # payment-capture:\n    #   config: { poison: capture }", "    payment-capture:\n      config: { poison: capture }");
+    let repaired = shop_config().replace(
+        "    # payment-capture:\n    #   config: { poison: capture }",
+        "    payment-capture:\n      config: { poison: capture }",
+    );
     assert_ne!(repaired, shop_config(), "runtime.yaml names the repair in a comment");
     home.configure(&repaired);
     let id = poison[0]["id"].to_string();

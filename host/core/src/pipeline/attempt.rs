@@ -51,7 +51,10 @@ pub(super) enum Outcome {
     /// Handled; the emits wait to be committed.
     Handled(Vec<Outgoing>),
     /// Handled, and handed to the committer of the plugin's state.
-    Submitted { emitted: usize, committed: oneshot::Receiver<StateOutcome> },
+    Submitted {
+        emitted: usize,
+        committed: oneshot::Receiver<StateOutcome>,
+    },
     /// Handled and committed by an attempt before a crash; settled now without a call.
     AlreadyCommitted,
     Failed(Failure),

@@ -1,6 +1,6 @@
 //! The places of a route: how many deliveries it may hold, which ones it holds, and telling the broker that they are alive.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ pub(super) struct Places {
     free: Arc<Semaphore>,
     total: u32,
     taken: Mutex<HashMap<Origin, Held>>,
+    /// What this process parked: it was received before, and is not counted again when it comes back.
+    parked: Mutex<HashSet<Origin>>,
 }
 
 struct Held {
@@ -34,7 +36,12 @@ pub(super) struct Place {
 impl Places {
     pub(super) fn new(total: usize) -> Arc<Self> {
         let total = total.clamp(1, 1_000_000) as u32;
-        Arc::new(Self { free: Arc::new(Semaphore::new(total as usize)), total, taken: Mutex::new(HashMap::new()) })
+        Arc::new(Self {
+            free: Arc::new(Semaphore::new(total as usize)),
+            total,
+            taken: Mutex::default(),
+            parked: Mutex::default(),
+        })
     }
 
     /// Waits for one free place and takes up to `most`. Cancel-safe.
@@ -47,8 +54,7 @@ impl Places {
         Some(first)
     }
 
-    /// Seats a delivery on one of the reserved places. `None`: the same event is in flight already, because the broker lost
-    /// patience or its memory; the one in flight settles both.
+    /// Seats a delivery on one of the reserved places. `None`: the same event is on a place already, or no place is left.
     pub(super) fn seat(self: &Arc<Self>, delivery: &Delivery, reserved: &mut OwnedSemaphorePermit) -> Option<Place> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.contains_key(&delivery.origin) {
@@ -66,6 +72,11 @@ impl Places {
         drop(self.free.acquire_many(self.total).await);
     }
 
+    /// Whether this process receives the delivery for the first time.
+    pub(super) fn is_new(&self, origin: &Origin) -> bool {
+        !self.parked.lock().unwrap_or_else(PoisonError::into_inner).remove(origin)
+    }
+
     fn touch_older_than(&self, age: Duration) -> Vec<Receipt> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let old = taken.values_mut().filter(|held| held.touched.elapsed() >= age);
@@ -78,6 +89,13 @@ impl Places {
 }
 
 // === impl Place ===
+
+impl Place {
+    /// The delivery is about to be parked and will come back.
+    pub(super) fn will_return(&self) {
+        self.places.parked.lock().unwrap_or_else(PoisonError::into_inner).insert(self.origin.clone());
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {

@@ -149,7 +149,8 @@ impl Settler {
                     if job.host_faults <= RERUNS_AT_ONCE {
                         self.requeue(job).await;
                     } else {
-                        let failure = Failure::new(FailureKind::StateConflict, "another host keeps changing the same state");
+                        let failure =
+                            Failure::new(FailureKind::StateConflict, "another host keeps changing the same state");
                         tokio::spawn(Arc::clone(&self).fail(job, failure, event));
                     }
                 }
@@ -161,7 +162,12 @@ impl Settler {
     }
 
     /// The broker will never take these effects: the plugin wanted something impossible.
-    fn refused(self: &Arc<Self>, job: Job, event: Option<Named>, reason: String) -> impl Future<Output = ()> + Send + use<> {
+    fn refused(
+        self: &Arc<Self>,
+        job: Job,
+        event: Option<Named>,
+        reason: String,
+    ) -> impl Future<Output = ()> + Send + use<> {
         Arc::clone(self).fail(job, Failure::new(FailureKind::EffectRefused, reason), event)
     }
 
@@ -216,6 +222,8 @@ impl Settler {
 
     async fn park(&self, job: Job, attempt: u32, after: Duration) {
         let first_failure = job.delivery.first_failure.unwrap_or_else(SystemTime::now);
+        // Before the broker knows: it may deliver again at once.
+        job.place.will_return();
         let mut pause = FIRST_PAUSE;
         while let Err(error) = self.route.source.park(&job.delivery, attempt, after, first_failure).await {
             tracing::warn!(route = %self.route.config.name, %error, "A retry cannot be parked; trying again");
@@ -223,13 +231,7 @@ impl Settler {
         }
     }
 
-    async fn dead_letter(
-        &self,
-        job: Job,
-        failure: Failure,
-        event: Option<Named>,
-        exhausted_by: Option<ExhaustedBy>,
-    ) {
+    async fn dead_letter(&self, job: Job, failure: Failure, event: Option<Named>, exhausted_by: Option<ExhaustedBy>) {
         let mut letter = self.letter(&job, &failure, event.as_ref(), exhausted_by);
         let mut pause = FIRST_PAUSE;
         loop {

@@ -224,7 +224,8 @@ impl StateSpace {
 
 impl Submitted {
     fn bytes(&self) -> usize {
-        let state: usize = self.writes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
+        let state: usize =
+            self.writes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len)).sum();
         let emits: usize = self.commit.emits.iter().map(|emit| emit.message.payload.len()).sum();
         state + emits
     }

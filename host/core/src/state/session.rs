@@ -105,8 +105,7 @@ impl StateSession {
 
     /// What the call read and wrote; `None` if it touched nothing.
     pub fn finish(self) -> Option<StateWrites> {
-        let untouched =
-            self.seen.reads.is_empty() && self.seen.writes.is_empty() && self.seen.keys_version.is_none();
+        let untouched = self.seen.reads.is_empty() && self.seen.writes.is_empty() && self.seen.keys_version.is_none();
         if untouched { None } else { Some(self.seen) }
     }
 

@@ -64,13 +64,16 @@ impl View {
             return (entry.value.clone(), entry.version);
         }
         let version = self.next_version();
-        self.insert(key, Entry {
-            value: found.value.clone(),
-            version,
-            revision: Some(found.revision),
-            pending: 0,
-            read_at: Instant::now(),
-        });
+        self.insert(
+            key,
+            Entry {
+                value: found.value.clone(),
+                version,
+                revision: Some(found.revision),
+                pending: 0,
+                read_at: Instant::now(),
+            },
+        );
         (found.value, version)
     }
 

@@ -116,7 +116,8 @@ pub(crate) fn free_address() -> SocketAddr {
 fn binary() -> PathBuf {
     let named = std::env::var_os("NATS_SERVER").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = named.or_else(|| std::env::split_paths(&path).map(|dir| dir.join("nats-server")).find(|file| file.is_file()));
+    let found =
+        named.or_else(|| std::env::split_paths(&path).map(|dir| dir.join("nats-server")).find(|file| file.is_file()));
     match found {
         Some(file) if Path::new(&file).is_file() => file,
         _ => panic!(
@@ -163,7 +164,8 @@ impl World {
     }
 
     pub(crate) async fn publish(&self, payloads: impl IntoIterator<Item = String>) {
-        let messages = payloads.into_iter().map(|payload| outgoing("in.a", &format!("in-{payload}"), &payload)).collect();
+        let messages =
+            payloads.into_iter().map(|payload| outgoing("in.a", &format!("in-{payload}"), &payload)).collect();
         for result in self.broker.publish(messages).await {
             result.unwrap();
         }
