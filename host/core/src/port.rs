@@ -77,7 +77,8 @@ pub struct Commit {
     pub route: RouteName,
     pub origin: Origin,
     pub receipt: Receipt,
-    pub emits: Vec<Outgoing>,
+    /// Shared, because a commit is kept until it is confirmed and may have to be repeated.
+    pub emits: Arc<[Outgoing]>,
 }
 
 /// The commits of several deliveries whose handlers share one state space, and the state they leave behind.

@@ -11,8 +11,8 @@ use std::time::Duration;
 use async_nats::{Client, HeaderMap, Message};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use serde::{Deserialize as _, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize as _, Serialize};
 use tidemill_core::port::BrokerError;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -223,10 +223,11 @@ impl Connection {
         patience: Patience,
     ) -> Result<Message, NatsError> {
         let answers = self.exchange(1, |_| question(), patience).await;
-        answers.into_iter().next().flatten().ok_or_else(|| NatsError::Silent {
-            what: what.to_owned(),
-            seconds: patience.total.as_secs(),
-        })
+        answers
+            .into_iter()
+            .next()
+            .flatten()
+            .ok_or_else(|| NatsError::Silent { what: what.to_owned(), seconds: patience.total.as_secs() })
     }
 
     /// Calls the JetStream API: `$JS.API.<call>` with a JSON body.
@@ -235,10 +236,8 @@ impl Connection {
         call: &str,
         body: &(impl Serialize + Sync),
     ) -> Result<ApiAnswer<T>, NatsError> {
-        let unreadable = |error: serde_json::Error| NatsError::Unreadable {
-            what: call.to_owned(),
-            reason: error.to_string(),
-        };
+        let unreadable =
+            |error: serde_json::Error| NatsError::Unreadable { what: call.to_owned(), reason: error.to_string() };
         let subject = async_nats::Subject::from(format!("$JS.API.{call}"));
         let payload = Bytes::from(serde_json::to_vec(body).map_err(unreadable)?);
         let question = || Outbound { subject: subject.clone(), headers: None, payload: payload.clone() };
@@ -269,4 +268,3 @@ impl Drop for Connection {
         self.reader.abort();
     }
 }
-

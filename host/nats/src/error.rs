@@ -59,9 +59,7 @@ impl ApiError {
 
     /// The stream, the consumer or the message that was asked for is not there.
     pub(crate) fn is_not_found(&self) -> bool {
-        self.is_stream_not_found()
-            || self.err_code == CONSUMER_NOT_FOUND
-            || MESSAGE_NOT_FOUND.contains(&self.err_code)
+        self.is_stream_not_found() || self.err_code == CONSUMER_NOT_FOUND || MESSAGE_NOT_FOUND.contains(&self.err_code)
     }
 
     /// Somebody else created it first, or it stands there with other settings.

@@ -97,7 +97,11 @@ pub(crate) fn state(space: &PluginName, replicas: usize) -> Settings {
 // --- making it so -----------------------------------------------------------------------------------------------------
 
 /// Creates the stream, or checks the one that is there. `asked_by` begins the sentence that tells a difference.
-pub(crate) async fn ensure(connection: &Connection, wanted: &Settings, asked_by: &str) -> Result<Settings, BrokerError> {
+pub(crate) async fn ensure(
+    connection: &Connection,
+    wanted: &Settings,
+    asked_by: &str,
+) -> Result<Settings, BrokerError> {
     let name = name_of(wanted);
     let found = match info(connection, name).await? {
         Some(found) => found,
@@ -141,6 +145,8 @@ async fn create(connection: &Connection, wanted: &Settings) -> Result<Option<Set
     let name = name_of(wanted);
     let call = format!("STREAM.CREATE.{name}");
     let mut request = wanted.clone();
+    // Wished for, not required of a stream that somebody else has made.
+    request.insert("allow_direct".to_owned(), json!(true));
     if !request.contains_key("subjects") {
         request.insert("subjects".to_owned(), json!([subjects::DEAD_LETTER_BASE]));
     }

@@ -151,8 +151,11 @@ pub(crate) fn is_no_responders(answer: &Message) -> bool {
 
 fn outbound(outgoing: &Outgoing) -> Outbound {
     let Outgoing { id, message } = outgoing;
-    let mut headers =
-        HeaderBlock::new(async_nats::header::NATS_MESSAGE_ID, id, headers_len(&message.headers) + message.headers.len());
+    let mut headers = HeaderBlock::new(
+        async_nats::header::NATS_MESSAGE_ID,
+        id,
+        headers_len(&message.headers) + message.headers.len(),
+    );
     for (name, value) in message.headers.iter() {
         if name != "Nats-Msg-Id" {
             headers.push(name, value);
@@ -167,7 +170,8 @@ fn outbound(outgoing: &Outgoing) -> Outbound {
 
 fn read(outgoing: &Outgoing, answer: Option<Message>) -> Result<Published, BrokerError> {
     let what = || format!("publishing to `{}`", outgoing.message.subject);
-    let answer = answer.ok_or_else(|| NatsError::Silent { what: what(), seconds: Patience::PUBLISH.total.as_secs() })?;
+    let answer =
+        answer.ok_or_else(|| NatsError::Silent { what: what(), seconds: Patience::PUBLISH.total.as_secs() })?;
     let ack = read_ack(&what, &answer)?;
     let stream = StreamName::try_new(&ack.stream)
         .map_err(|error| NatsError::Unreadable { what: what(), reason: error.to_string() })?;

@@ -50,10 +50,14 @@ pub(crate) struct StateStore {
 
 /// How an atomic batch ended.
 pub(crate) enum Written {
-    Done { revisions: Vec<Revision> },
+    Done {
+        revisions: Vec<Revision>,
+    },
     /// Nothing was written: a revision or a marker was not as expected. The markers that were found, in the order of the
     /// commits.
-    Refused { markers: Vec<Option<Marker>> },
+    Refused {
+        markers: Vec<Option<Marker>>,
+    },
 }
 
 /// The messages of one atomic batch: first the keys, then the markers.
@@ -139,9 +143,18 @@ impl StateStore {
     }
 
     /// The markers of these commits, where they exist.
-    pub(crate) async fn markers(&self, space: &PluginName, commits: &[Commit]) -> Result<Vec<Option<Marker>>, BrokerError> {
+    pub(crate) async fn markers(
+        &self,
+        space: &PluginName,
+        commits: &[Commit],
+    ) -> Result<Vec<Option<Marker>>, BrokerError> {
         self.ready(space).await?;
-        Ok(self.stored_markers(space, commits).await?.into_iter().map(|found| found.map(|(_, marker)| marker)).collect())
+        Ok(self
+            .stored_markers(space, commits)
+            .await?
+            .into_iter()
+            .map(|found| found.map(|(_, marker)| marker))
+            .collect())
     }
 
     async fn stored_markers(
@@ -204,9 +217,8 @@ impl StateStore {
         let keys = messages.len();
         let part_size = self.connection.max_payload().saturating_sub(BATCH_HEADERS);
         for Commit { route, origin, emits, .. } in &batch.commits {
-            let parts = Marker::encode(commit_id, emits, part_size).ok_or_else(|| {
-                BrokerError::Refused(format!("the emits of {origin} are too large to be recorded"))
-            })?;
+            let parts = Marker::encode(commit_id, emits, part_size)
+                .ok_or_else(|| BrokerError::Refused(format!("the emits of {origin} are too large to be recorded")))?;
             messages.extend(parts.into_iter().enumerate().map(|(part, payload)| BatchMessage {
                 subject: subjects::marker(space, route, origin, part),
                 expected: Some(0),

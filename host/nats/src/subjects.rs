@@ -71,7 +71,6 @@ pub(crate) fn marker(space: &PluginName, route: &RouteName, origin: &Origin, par
     }
 }
 
-
 /// Any text as one subject token: letters, digits, `_` and `-` stay, every other byte becomes `=` and two hex digits.
 fn encode_key(key: &str, out: &mut String) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";

@@ -60,8 +60,8 @@ impl HeaderBlock {
     /// `HeaderValue`'s own constructors refuse line breaks (by panicking); its `Deserialize` takes any string, and takes
     /// it without copying.
     pub(crate) fn into_map(self) -> HeaderMap {
-        let value = HeaderValue::deserialize(IntoDeserializer::<ValueError>::into_deserializer(self.rest))
-            .unwrap_or_default();
+        let value =
+            HeaderValue::deserialize(IntoDeserializer::<ValueError>::into_deserializer(self.rest)).unwrap_or_default();
         let mut map = HeaderMap::new();
         map.insert(self.first, value);
         map
@@ -93,6 +93,11 @@ pub(crate) fn check_headers(headers: &Headers) -> Result<(), NatsError> {
 /// The name under which a header is stored again, so that it means nothing to the server.
 pub(crate) fn shield(name: &str) -> Option<String> {
     (name.starts_with(SERVER_PREFIX) || name.starts_with(OWN_PREFIX)).then(|| format!("{SHIELD}{name}"))
+}
+
+/// How many bytes the headers of a message that is stored again take at most.
+pub(crate) fn shielded_len(headers: &Headers) -> usize {
+    headers_len(headers) + headers.len() * SHIELD.len()
 }
 
 /// Undoes [`shield`] and leaves out what the server and this adapter added.
@@ -248,13 +253,11 @@ mod tests {
     #[test]
     fn acknowledgements_are_read_in_every_form() {
         let ack = |text: &str| PubAck::parse(text.as_bytes()).unwrap().unwrap();
-        assert_eq!(
-            ack(r#"{"stream":"S","seq":7}"#),
-            PubAck { stream: "S".into(), sequence: 7, duplicate: false }
-        );
+        assert_eq!(ack(r#"{"stream":"S","seq":7}"#), PubAck { stream: "S".into(), sequence: 7, duplicate: false });
         assert!(ack(r#"{"stream":"S","seq":7,"duplicate": true}"#).duplicate);
         assert_eq!(ack(r#"{"stream":"S","domain":"hub","seq":8}"#).sequence, 8);
-        let refused = r#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 1"},"stream":"S","seq":0}"#;
+        let refused =
+            r#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 1"},"stream":"S","seq":0}"#;
         assert!(PubAck::parse(refused.as_bytes()).unwrap().unwrap_err().is_wrong_last_sequence());
         assert!(PubAck::parse(b"").is_err());
     }

@@ -170,7 +170,7 @@ impl Scene {
 }
 
 pub(super) fn commit(route: &RouteConfig, delivery: &Delivery, emits: Vec<Outgoing>) -> Commit {
-    Commit { route: route.name.clone(), origin: delivery.origin.clone(), receipt: delivery.receipt.clone(), emits }
+    Commit { route: route.name.clone(), origin: delivery.origin.clone(), receipt: delivery.receipt.clone(), emits: emits.into() }
 }
 
 /// An id that was never used.
