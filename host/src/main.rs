@@ -1,1 +1,7 @@
-fn main(){}
+//! `tidemill`: a WebAssembly event runtime for NATS JetStream.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidemill::cli::main()
+}

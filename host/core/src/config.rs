@@ -1,6 +1,24 @@
-//! `runtime.yaml`: what was written ([`file`]) and what it means (the types here, which [`compile`] alone can make).
+//! `runtime.yaml`: what was written (`file`) and what it means (the types here, which `compile` makes).
 //!
-//! The core reads no files and no environment: text and values come in as arguments.
+//! ```text
+//! text ── yaml ── read ── file ── compile ── RuntimeConfig
+//!        (tree)  (shape)         (meaning)
+//! ```
+//!
+//! Every step goes on after a mistake, so that all of them come out at once, each with its place. The core reads no files
+//! and no environment: text comes in as an argument, values of references through [`Lookup`].
+
+mod compile;
+mod diagnostic;
+mod file;
+mod interpolate;
+mod leaf;
+mod read;
+mod show;
+#[cfg(test)]
+mod tests;
+mod words;
+mod yaml;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,6 +30,38 @@ use crate::limits::Limits;
 use crate::name::{PluginName, RouteName, StreamName};
 use crate::retry::RetryPolicy;
 use crate::subject::{Subject, SubjectPattern};
+
+pub use diagnostic::{Diagnostic, Diagnostics};
+pub use interpolate::{Lookup, MapLookup};
+
+/// The configuration that `text` says, or everything that is wrong with it.
+///
+/// Paths are returned as they were written; a relative one is meant from the folder of `runtime.yaml`.
+pub fn load(text: &str, lookup: &dyn Lookup) -> Result<RuntimeConfig, Diagnostics> {
+    compiled(text, lookup).map(|compiled| compiled.config)
+}
+
+/// The effective configuration in the words of `runtime.yaml`: every default filled in, every retry policy in place, every
+/// secret masked. For people; a text that holds `${` is shown as it is.
+pub fn show(text: &str, lookup: &dyn Lookup) -> Result<serde_json::Value, Diagnostics> {
+    compiled(text, lookup).map(|compiled| show::show(&compiled))
+}
+
+/// The JSON Schema (draft 2020-12) of `runtime.yaml`, for editors.
+pub fn json_schema() -> serde_json::Value {
+    schemars::schema_for!(file::Runtime).to_value()
+}
+
+fn compiled(text: &str, lookup: &dyn Lookup) -> Result<compile::Compiled, Diagnostics> {
+    let mut report = diagnostic::Report::default();
+    let compiled = yaml::parse(text, &mut report)
+        .and_then(|root| read::Reader { lookup, report: &mut report }.read::<file::Runtime>(&root))
+        .and_then(|file| compile::compile(file.value, &mut report));
+    match compiled {
+        Some(compiled) if report.is_empty() => Ok(compiled),
+        _ => Err(report.finish()),
+    }
+}
 
 /// Everything that `runtime.yaml` says, checked and ready to use.
 #[derive(Debug, Clone)]

@@ -16,6 +16,8 @@ pub struct Failure {
     pub kind: FailureKind,
     /// One or a few sentences for a person. May hold guest text: it is cleaned and shortened where it is shown.
     pub text: String,
+    /// The last lines that the plugin logged in this attempt, for the dead letter.
+    pub log_tail: Vec<String>,
 }
 
 /// The closed list of what can go wrong between source and settle. The codes are documented in `docs/dead-letters.md`;
@@ -52,7 +54,7 @@ pub enum FailureKind {
 
 impl Failure {
     pub fn new(kind: FailureKind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into() }
+        Self { kind, text: text.into(), log_tail: Vec::new() }
     }
 }
 

@@ -41,14 +41,19 @@ pub enum Refusal {
     Limit { limit: &'static str, allowed: u64 },
 }
 
+/// Whether a subject or pattern begins with what belongs to the server or to the host.
+pub(crate) fn is_reserved(subject: &str) -> bool {
+    let first = subject.split('.').next().unwrap_or_default();
+    RESERVED_PREFIXES.iter().any(|prefix| first.starts_with(prefix))
+}
+
 // === impl Grant ===
 
 impl Grant {
     /// The subject, if the plugin may emit to it.
     pub fn check_emit(&self, to: &str) -> Result<Subject, Refusal> {
         let subject = Subject::try_new(to).map_err(|why| Refusal::BadSubject(to.to_owned(), why.to_string()))?;
-        let first = to.split('.').next().unwrap_or_default();
-        if RESERVED_PREFIXES.iter().any(|prefix| first.starts_with(prefix)) {
+        if is_reserved(to) {
             return Err(Refusal::ReservedSubject(to.to_owned()));
         }
         if self.emits.iter().any(|pattern| pattern.matches(to)) {

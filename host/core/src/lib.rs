@@ -7,21 +7,28 @@
 //!
 //! Modules in reading order. Nothing here knows a Wasm engine, a broker's protocol, files or the environment.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
 pub mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod dead_letter;
+pub mod disposition;
 pub mod effect;
 pub mod envelope;
 pub mod event;
 pub mod failure;
 pub mod filter;
 pub mod grant;
+pub mod json;
 pub mod limits;
 pub mod message;
 pub mod name;
+pub mod pipeline;
 pub mod port;
 pub mod retry;
 pub mod schema;
 pub mod state;
+pub mod stats;
 pub mod subject;
+pub mod text;

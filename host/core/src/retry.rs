@@ -57,6 +57,22 @@ impl Backoff {
         Ok(Self { initial, multiplier, max, jitter })
     }
 
+    pub fn initial(&self) -> Duration {
+        self.initial
+    }
+
+    pub fn multiplier(&self) -> f64 {
+        self.multiplier
+    }
+
+    pub fn max(&self) -> Duration {
+        self.max
+    }
+
+    pub fn jitter(&self) -> f64 {
+        self.jitter
+    }
+
     /// The delay after attempt number `attempt` (1-based). `random` is uniform in 0..1; the jitter spreads the delay
     /// evenly over `delay * (1 ± jitter)`, never beyond `max`.
     pub fn delay(&self, attempt: u32, random: f64) -> Duration {

@@ -1,71 +1,22 @@
 //! A plugin's keyed state as its calls see it: read-your-writes inside a call, nothing visible outside before success.
+//!
+//! # How calls at the same time stay correct
+//!
+//! A [`StateSpace`] is the host's view of one plugin's state: committed entries and, on top of them, the *pending* values
+//! of calls that succeeded and whose commit is still on its way. A later call may read a pending value, because one
+//! committer writes the commits of a space in the order of [`StateSpace::submit`]: its own commit can only follow.
+//!
+//! Every entry has a local version. `submit` accepts a call only if everything it read still has the version it saw, so
+//! inside one host the calls of a plugin are serializable, also for keys that were only read. Between hosts the broker
+//! compares the revisions of the keys that are written; a conflict there empties the view, and every call that built on
+//! it runs again. A key that was only read is not guarded against another *host*; write it back to guard it.
+//!
+//! The obvious other design, one round trip per read and one conditional write per call, was not taken: it bounds a
+//! counter to about 500 events a second on JetStream, where group commit reaches tens of thousands.
 
-use std::collections::BTreeMap;
+mod committer;
+mod session;
+mod view;
 
-use bytes::Bytes;
-
-use crate::limits::Limits;
-
-/// The state of one plugin during one call.
-pub struct StateSession {}
-
-/// What a call read and wrote.
-#[derive(Debug, Default)]
-pub struct StateWrites {
-    pub writes: BTreeMap<String, Option<Bytes>>,
-}
-
-/// Why a state call was not done. The first two are the plugin's doing, the last the host's.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StateError {
-    #[error("`{key}` is not a state key: expected 1 to 256 bytes without control characters")]
-    BadKey { key: String },
-    #[error(
-        "the limit `{limit}` of {allowed} is used up; `plugins.settings.<plugin>.limits.{limit}` in runtime.yaml raises it"
-    )]
-    Limit { limit: &'static str, allowed: u64 },
-    #[error("the state is unavailable: {0}")]
-    Unavailable(String),
-}
-
-impl StateSession {
-    /// The value of a key, this call's own writes included.
-    pub async fn get(&mut self, key: &str) -> Result<Option<Bytes>, StateError> {
-        let _ = key;
-        Ok(None)
-    }
-
-    /// Writes a value; visible to others once the call has succeeded and is committed.
-    pub fn put(&mut self, key: &str, value: Bytes, limits: &Limits) -> Result<(), StateError> {
-        let _ = (key, value, limits);
-        Ok(())
-    }
-
-    pub fn delete(&mut self, key: &str, limits: &Limits) -> Result<(), StateError> {
-        let _ = (key, limits);
-        Ok(())
-    }
-
-    /// Writes `value` (`None` deletes) if the key's value is `expected` (`None`: absent). Says whether it did.
-    pub async fn compare_and_set(
-        &mut self,
-        key: &str,
-        expected: Option<&[u8]>,
-        value: Option<Bytes>,
-        limits: &Limits,
-    ) -> Result<bool, StateError> {
-        let _ = (key, expected, value, limits);
-        Ok(false)
-    }
-
-    /// At most `limit` existing keys that begin with `prefix` and come after `after`, in byte order.
-    pub async fn list(&mut self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, StateError> {
-        let _ = (prefix, after, limit);
-        Ok(Vec::new())
-    }
-
-    /// What the call read and wrote; `None` if it touched nothing.
-    pub fn finish(self) -> Option<StateWrites> {
-        None
-    }
-}
+pub use committer::{StateOutcome, StateSpace};
+pub use session::{StateError, StateSession, StateWrites};

@@ -1,1 +1,44 @@
-//! placeholder
+//! Everything wasmtime: an event goes in, a component is called, what it wants comes out.
+//!
+//! ```text
+//! engine ── load ──> plugin ── lease ──> instance ── call ──> effects or failure
+//! (once)   (per build)        (per event)  (reused)           (decided in `failure`)
+//! ```
+//!
+//! What must stay true: a guest runs only under a deadline, a memory limit and the grant of its route; nothing that it
+//! does ends or blocks the host; after a call that did not end by itself its store is gone. Other packages see the types
+//! below and no type of wasmtime's.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
+mod bindings;
+mod call_log;
+mod component;
+mod engine;
+mod failure;
+mod guest;
+mod imports;
+mod instance;
+mod limiter;
+mod plugin;
+mod pool;
+mod settings;
+mod stdio;
+mod ticker;
+
+pub use component::LoadError;
+pub use engine::{Engine, EngineError, EngineOptions};
+pub use plugin::{Description, Plugin};
+
+/// The version of wasmtime that plugins are compiled and run with. wasmtime does not tell it at run time.
+pub const WASMTIME_VERSION: &str = "48.0.8";
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_version_is_the_one_that_is_built_in() {
+        let lock = include_str!("../../../Cargo.lock");
+        let entry = lock.split("[[package]]").find(|entry| entry.contains("\nname = \"wasmtime\"\n")).unwrap();
+        assert!(entry.contains(&format!("\nversion = \"{}\"\n", super::WASMTIME_VERSION)), "{entry}");
+    }
+}

@@ -1,0 +1,110 @@
+//! The same work as a route of Tidemill with the shop's Rust plugin.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tidemill::app::App;
+use tidemill::files;
+use tidemill_core::message::{Headers, Message};
+use tidemill_core::port::Outgoing;
+use tidemill_core::subject::Subject;
+use tokio::sync::watch;
+
+use super::server::{Server, root};
+use super::{native, orders};
+
+pub fn on_nats(events: usize) -> Duration {
+    let server = Server::start();
+    let home = tempfile::tempdir().unwrap();
+    write(home.path(), &format!("broker: {{ nats: {{ servers: [\"{}\"] }} }}\n", server.url));
+    host_runtime().block_on(async {
+        let app = build(home.path()).await;
+        let client = async_nats::connect(&server.url).await.unwrap();
+        native::publish(&async_nats::jetstream::new(client), events).await;
+        work(app, events).await
+    })
+}
+
+pub fn on_embedded(events: usize) -> Duration {
+    let home = tempfile::tempdir().unwrap();
+    write(home.path(), "");
+    host_runtime().block_on(async {
+        let app = build(home.path()).await;
+        for first in (0..events).step_by(500) {
+            let batch = (first..events.min(first + 500)).map(order).collect();
+            for result in app.broker().publish(batch).await {
+                result.unwrap();
+            }
+        }
+        work(app, events).await
+    })
+}
+
+/// What `tidemill run` uses.
+fn host_runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+async fn build(home: &Path) -> App {
+    App::build(files::load_config(&home.join("runtime.yaml")).unwrap().config).await.unwrap()
+}
+
+async fn work(app: App, events: usize) -> Duration {
+    let (stop, stopped) = watch::channel(false);
+    let started = Instant::now();
+    let finished = async {
+        while app.summary().routes[0].counts.done < events as u64 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let took = started.elapsed();
+        stop.send_replace(true);
+        took
+    };
+    let (ran, took) = tokio::join!(app.run(stopped), finished);
+    ran.unwrap();
+    let counts = &app.summary().routes[0].counts;
+    assert_eq!((counts.emitted, counts.dead_lettered, counts.retried), (events as u64, 0, 0));
+    took
+}
+
+fn order(number: usize) -> Outgoing {
+    Outgoing {
+        id: format!("evt-{number:08}"),
+        message: Message {
+            subject: Subject::try_new("orders.created").unwrap(),
+            headers: orders::headers(number).into_iter().collect::<Headers>(),
+            payload: Bytes::from(orders::data(number)),
+        },
+    }
+}
+
+/// A configuration, the schema and the plugin in a folder of their own.
+fn write(home: &Path, broker: &str) {
+    fs::create_dir_all(home.join("schemas")).unwrap();
+    fs::create_dir_all(home.join("plugins")).unwrap();
+    fs::write(home.join("schemas/OrderCreated.json"), orders::SCHEMA).unwrap();
+    fs::copy(root().join("plugins/fraud-check.wasm"), home.join("plugins/fraud-check.wasm")).unwrap();
+    let mut text = String::from("version: 1\n");
+    text.push_str(broker);
+    write!(
+        text,
+        r#"schemas: {{ dir: ./schemas, on_missing: allow }}
+streams:
+  - {{ name: ORDERS, subjects: ["orders.>"] }}
+  - {{ name: FRAUD, subjects: ["fraud.>"] }}
+routes:
+  - name: fraud
+    source: {{ stream: ORDERS, subjects: ["orders.created"], start: all }}
+    filter: {{ type: [OrderCreated], data: {{ total: [{{ numeric: [">=", 1000] }}] }} }}
+    handler: fraud-check
+    emits: ["fraud.>"]
+    max_in_flight: {}
+"#,
+        std::env::var("TIDEMILL_BENCH_IN_FLIGHT").unwrap_or_else(|_| "256".to_owned())
+    )
+    .unwrap();
+    fs::write(home.join("runtime.yaml"), text).unwrap();
+}

@@ -1,0 +1,156 @@
+//! The effective configuration in the words of `runtime.yaml`, for `tidemill config show`.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::compile::Compiled;
+use super::leaf::{format_duration, format_size, word};
+use super::{BrokerConfig, NatsConfig, PluginConfig, RouteConfig, Secret, Start, StreamConfig};
+use crate::limits::Limits;
+use crate::retry::RetryPolicy;
+use crate::subject::SubjectPattern;
+
+/// What stands in the place of a secret.
+const MASK: &str = "***";
+
+pub(super) fn show(Compiled { config, patterns }: &Compiled) -> Value {
+    let settings = config.plugins.iter().map(|(name, settings)| (name.to_string(), plugin(settings)));
+    json!({
+        "version": 1,
+        "broker": broker(&config.broker),
+        "streams": config.streams.iter().map(stream).collect::<Vec<_>>(),
+        "schemas": { "dir": config.schemas.dir, "on_missing": word(&config.schemas.on_missing) },
+        "plugins": { "dir": config.plugins_dir, "settings": settings.collect::<Map<_, _>>() },
+        "routes": config.routes.iter().zip(patterns).map(|(config, pattern)| route(config, pattern.as_ref())).collect::<Vec<_>>(),
+        "shutdown_grace": format_duration(config.shutdown_grace),
+    })
+}
+
+/// An object without the fields that are not set.
+fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    fields.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn masked(secret: &Option<Secret>) -> Value {
+    json!(secret.as_ref().map(|_| MASK))
+}
+
+fn broker(config: &BrokerConfig) -> Value {
+    match config {
+        BrokerConfig::Embedded { dir } => json!({ "embedded": { "dir": dir } }),
+        BrokerConfig::Nats(nats) => json!({ "nats": nats_broker(nats) }),
+    }
+}
+
+fn nats_broker(nats: &NatsConfig) -> Value {
+    let tls = nats.tls.as_ref().map(|tls| {
+        object([
+            ("ca_file", json!(tls.ca_file)),
+            ("cert_file", json!(tls.cert_file)),
+            ("key_file", json!(tls.key_file)),
+            ("required", json!(tls.required)),
+        ])
+    });
+    object([
+        ("servers", json!(nats.servers)),
+        ("credentials", masked(&nats.credentials)),
+        ("user", json!(nats.user)),
+        ("password", masked(&nats.password)),
+        ("token", masked(&nats.token)),
+        ("tls", json!(tls)),
+        ("replicas", json!(nats.replicas)),
+    ])
+}
+
+fn stream(stream: &StreamConfig) -> Value {
+    object([
+        ("name", json!(stream.name.as_str())),
+        ("subjects", subjects(&stream.subjects)),
+        ("envelope", json!(word(&stream.envelope))),
+        ("max_age", json!(stream.max_age.map(format_duration))),
+        ("max_bytes", json!(stream.max_bytes.map(format_size))),
+        ("duplicate_window", json!(format_duration(stream.duplicate_window))),
+        ("replicas", json!(stream.replicas)),
+    ])
+}
+
+fn plugin(plugin: &PluginConfig) -> Value {
+    let secrets: BTreeMap<&String, &str> = plugin.secrets.keys().map(|name| (name, MASK)).collect();
+    object([
+        ("config", json!(plugin.config)),
+        ("secrets", json!(secrets)),
+        ("limits", limits(&plugin.limits)),
+        ("instance", json!(word(&plugin.instance))),
+        ("instances", json!(plugin.instances)),
+    ])
+}
+
+fn limits(limits: &Limits) -> Value {
+    json!({
+        "memory": format_size(limits.memory),
+        "emits": limits.emits,
+        "emit_bytes": format_size(limits.emit_bytes),
+        "state_value": format_size(limits.state_value),
+        "state_bytes": format_size(limits.state_bytes),
+        "state_writes": limits.state_writes,
+        "log_bytes": format_size(limits.log_bytes),
+        "max_events_per_instance": limits.max_events_per_instance,
+    })
+}
+
+fn route(route: &RouteConfig, pattern: Option<&Value>) -> Value {
+    object([
+        ("name", json!(route.name.as_str())),
+        (
+            "source",
+            json!({
+                "stream": route.stream.as_str(),
+                "subjects": subjects(&route.subjects),
+                "start": start(route.start),
+            }),
+        ),
+        ("filter", json!(pattern)),
+        ("handler", json!(route.handler.as_str())),
+        ("emits", subjects(&route.emits)),
+        ("timeout", json!(format_duration(route.timeout))),
+        ("max_in_flight", json!(route.max_in_flight)),
+        ("retry", retry(&route.retry)),
+        ("dead_letter", json!({ "subject": route.dead_letter.as_str() })),
+    ])
+}
+
+fn start(start: Start) -> Value {
+    match start {
+        Start::New => json!("new"),
+        Start::All => json!("all"),
+        Start::Sequence(sequence) => json!({ "sequence": sequence }),
+        Start::Time(time) => json!({ "time": rfc3339(time) }),
+    }
+}
+
+fn rfc3339(time: SystemTime) -> Option<String> {
+    OffsetDateTime::from(time).format(&Rfc3339).ok()
+}
+
+fn retry(policy: &RetryPolicy) -> Value {
+    let backoff = policy.backoff();
+    json!({
+        "max_attempts": policy.max_attempts(),
+        "max_age": format_duration(policy.max_age()),
+        "backoff": {
+            "type": "exponential",
+            "initial": format_duration(backoff.initial()),
+            "multiplier": backoff.multiplier(),
+            "max": format_duration(backoff.max()),
+            "jitter": backoff.jitter(),
+        },
+    })
+}
+
+fn subjects(patterns: &[SubjectPattern]) -> Value {
+    patterns.iter().map(SubjectPattern::as_str).collect()
+}

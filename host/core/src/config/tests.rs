@@ -1,0 +1,27 @@
+//! Text in, configuration or diagnostics out.
+
+mod documents;
+mod meaning;
+mod mistakes;
+
+use std::collections::BTreeMap;
+
+use super::{MapLookup, RuntimeConfig, Secret, load};
+
+/// The example of the design, without what comes later.
+const EXAMPLE: &str = include_str!("tests/example.yaml");
+
+fn lookup() -> MapLookup {
+    let texts = |entries: &[(&str, &str)]| {
+        entries.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect::<BTreeMap<_, _>>()
+    };
+    MapLookup {
+        env: texts(&[("WORD", "lots"), ("NUMBER", "7"), ("EMPTY", ""), ("STREAM", "ORDERS")]),
+        secrets: ["nats.creds", "api.key"].map(|name| (name.to_owned(), Secret::new("hunter2"))).into(),
+        files: texts(&[("creds", "hunter2\n")]),
+    }
+}
+
+fn loaded(text: &str) -> RuntimeConfig {
+    load(text, &lookup()).unwrap_or_else(|diagnostics| panic!("{diagnostics}\n{text}"))
+}

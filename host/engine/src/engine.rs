@@ -1,0 +1,162 @@
+//! The engine: one per process, shared by all plugins.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use tidemill_core::config::PluginConfig;
+use tidemill_core::name::PluginName;
+use tokio::runtime::{Builder, Handle, Runtime};
+use wasmtime::component::{Component, Linker};
+
+use crate::bindings::HandlerPre;
+use crate::component::{self, LoadError};
+use crate::guest::Guest;
+use crate::instance::{Blueprint, Instance};
+use crate::plugin::{Description, Plugin};
+use crate::ticker::Ticker;
+use crate::{failure, imports, settings};
+
+/// What the engine needs to know of the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// Threads that run guests, and calls at the same time of a plugin that does not say how many.
+    pub cores: usize,
+    /// How long a guest may hold a thread before others get their turn.
+    pub tick: Duration,
+    /// Wall time for the start of an instance.
+    pub start_limit: Duration,
+    /// Whether to take instances from a preallocated pool. It needs about a terabyte of addresses; where there is less,
+    /// the engine says so and does without.
+    pub pooling: bool,
+}
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("the Wasm engine cannot be set up on this machine: {0}")]
+    Setup(String),
+    #[error("the threads of the Wasm engine cannot be started: {0}")]
+    Threads(#[from] std::io::Error),
+}
+
+/// Compiles and runs plugins. Dropping it stops the calls that are under way.
+pub struct Engine {
+    wasm: wasmtime::Engine,
+    linker: Linker<Guest>,
+    ticker: Ticker,
+    options: EngineOptions,
+    handle: Handle,
+    /// `None` only while the engine is dropped.
+    runtime: Option<Runtime>,
+}
+
+// === impl EngineOptions ===
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            tick: Duration::from_millis(5),
+            start_limit: Duration::from_secs(2),
+            pooling: true,
+        }
+    }
+}
+
+// === impl Engine ===
+
+impl Engine {
+    /// Sets up the engine, its clock and its threads.
+    pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
+        let wasm = settings::engine(options.pooling).map_err(|why| EngineError::Setup(format!("{why:#}")))?;
+        let linker = imports::linker(&wasm).map_err(|why| EngineError::Setup(format!("{why:#}")))?;
+        let ticker = Ticker::start(wasm.weak(), options.tick)?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(options.cores.max(1))
+            .thread_name("guest")
+            .enable_all()
+            .build()?;
+        Ok(Self { wasm, linker, ticker, options, handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+
+    /// Where calls of plugins belong. It is apart from the runtime of the brokers, so that guests which compute never
+    /// delay a heartbeat.
+    pub fn runtime(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Whether guests can still be interrupted. False means that the process should be replaced.
+    pub fn ticker_alive(&self) -> bool {
+        self.ticker.is_alive()
+    }
+
+    /// Compiles a component, checks that it is a handler which this host can run, and starts its first instance.
+    ///
+    /// Blocks for as long as that takes: tens of milliseconds for a Rust plugin, seconds for one that holds an
+    /// interpreter. Asynchronous code calls it from `spawn_blocking`, and never on a thread of [`runtime`](Self::runtime),
+    /// where the instance is started.
+    pub fn load(&self, name: &PluginName, bytes: &[u8], settings: &PluginConfig) -> Result<Plugin, LoadError> {
+        component::check_format(bytes)?;
+        let begun = Instant::now();
+        let compiled = self.compile(bytes)?;
+        let compile_time = begun.elapsed();
+        let names = component::check_world(&compiled, &self.wasm)?;
+        let pre = self.linker.instantiate_pre(&compiled).and_then(HandlerPre::new);
+        let blueprint = Arc::new(Blueprint {
+            name: name.clone(),
+            pre: pre.map_err(|why| LoadError::Mismatch(format!("{why:#}")))?,
+            settings: Arc::new(settings.clone()),
+            start_limit: self.options.start_limit,
+        });
+        let begun = Instant::now();
+        let first = self.start(Arc::clone(&blueprint))?;
+        let uses_state = names.use_state();
+        let description = Description {
+            digest: digest(bytes),
+            size: bytes.len(),
+            imports: names.imports,
+            exports: names.exports,
+            compile_time,
+            start_time: begun.elapsed(),
+            // Calls that share state mostly conflict with each other.
+            instances: settings.instances.unwrap_or(if uses_state { 1 } else { self.options.cores }).max(1),
+        };
+        Ok(Plugin::new(blueprint, first, description, uses_state))
+    }
+
+    fn compile(&self, bytes: &[u8]) -> Result<Component, LoadError> {
+        match catch_unwind(AssertUnwindSafe(|| Component::new(&self.wasm, bytes))) {
+            Ok(compiled) => compiled.map_err(|why| LoadError::Broken(format!("{why:#}"))),
+            Err(panic) => Err(LoadError::Host(failure::panic_text(panic.as_ref()))),
+        }
+    }
+
+    /// A guest runs on the guests' threads only, its start included; so it cannot hold up the caller's runtime, and the
+    /// caller may be on any thread.
+    fn start(&self, blueprint: Arc<Blueprint>) -> Result<Instance, LoadError> {
+        let (send, started) = mpsc::sync_channel(1);
+        self.handle.spawn(async move {
+            // Nobody waits any more if the caller is gone.
+            let _ = send.send(Instance::start(&blueprint).await);
+        });
+        match started.recv() {
+            Ok(instance) => instance.map_err(LoadError::Start),
+            Err(_) => Err(LoadError::Host("the guests' threads have stopped".to_owned())),
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Waiting for the threads would block, which is forbidden on a thread of another runtime.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{:x}", Sha256::digest(bytes))
+}

@@ -1,0 +1,99 @@
+//! What belongs to one store: the limits, the log and the empty WASI context for its whole life, and the call that it is
+//! serving.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tidemill_core::config::PluginConfig;
+use tidemill_core::effect::EmitCollector;
+use tidemill_core::name::PluginName;
+use tidemill_core::port::{Call, CallSettings, Origin};
+use tidemill_core::state::StateSession;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use crate::call_log::SharedLog;
+use crate::limiter::Limiter;
+use crate::stdio::{Output, Stream};
+
+/// Host objects (streams, pollables) that a guest may hold at the same time.
+const MAX_HOST_RESOURCES: usize = 1000;
+
+/// Bytes that a guest may ask WASI's random source for at once.
+const MAX_RANDOM_BYTES: u64 = 64 * 1024;
+
+/// The data of a store.
+pub(crate) struct Guest {
+    pub(crate) limiter: Limiter,
+    pub(crate) log: SharedLog,
+    pub(crate) settings: Arc<PluginConfig>,
+    /// When the guest is interrupted.
+    pub(crate) deadline: Instant,
+    /// `None` while the instance starts and between calls.
+    pub(crate) call: Option<CurrentCall>,
+    wasi: WasiCtx,
+    resources: ResourceTable,
+}
+
+/// The call that the instance is serving.
+pub(crate) struct CurrentCall {
+    pub(crate) route: Arc<CallSettings>,
+    pub(crate) origin: Origin,
+    pub(crate) emits: EmitCollector,
+    pub(crate) state: Option<StateSession>,
+    /// Why the state could not be reached. It decides the call's end, whatever the guest makes of it.
+    pub(crate) unavailable: Option<String>,
+}
+
+// === impl Guest ===
+
+impl Guest {
+    pub(crate) fn new(plugin: &PluginName, settings: Arc<PluginConfig>, deadline: Instant) -> Self {
+        let log = SharedLog::new(plugin.clone());
+        let mut resources = ResourceTable::new();
+        resources.set_max_capacity(MAX_HOST_RESOURCES);
+        Self {
+            limiter: Limiter::new(settings.limits.memory),
+            wasi: empty_wasi(&log),
+            resources,
+            log,
+            settings,
+            deadline,
+            call: None,
+        }
+    }
+}
+
+/// WASI with nothing in it: no files, arguments, environment or network. Interpreters import all of it and use little.
+fn empty_wasi(log: &SharedLog) -> WasiCtx {
+    let output = |stream| Output { stream, log: log.clone() };
+    WasiCtxBuilder::new()
+        .stdout(output(Stream::Out))
+        .stderr(output(Stream::Err))
+        .allow_tcp(false)
+        .allow_udp(false)
+        .allow_ip_name_lookup(false)
+        .max_random_size(MAX_RANDOM_BYTES)
+        .build()
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.resources }
+    }
+}
+
+// === impl CurrentCall ===
+
+impl CurrentCall {
+    /// Takes what the call brings, except the event itself, which is only lent to the guest.
+    pub(crate) fn begin(call: &mut Call<'_>) -> Self {
+        Self {
+            route: Arc::clone(call.route),
+            origin: call.origin.clone(),
+            emits: EmitCollector::new(),
+            state: call.state.take(),
+            unavailable: None,
+        }
+    }
+}

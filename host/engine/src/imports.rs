@@ -1,0 +1,28 @@
+//! What a guest may ask of the host, one file per interface of `wit/`.
+//!
+//! An import answers or collects; it carries nothing out. What a guest can meet is a WIT `result`; a trap is for a broken
+//! contract only.
+
+mod config;
+mod emit;
+mod host;
+mod log;
+mod state;
+
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::bindings::{Handler, tidemill::plugin::types};
+use crate::guest::Guest;
+
+/// Why an import that belongs to a call was refused: the guest used it while it was starting.
+const NO_CALL: &str = "it can be used only while an event is handled, not while the plugin starts";
+
+/// Everything that is offered to a handler: the contract's imports and WASI 0.2.
+pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    Handler::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+    Ok(linker)
+}
+
+impl types::Host for Guest {}

@@ -1,0 +1,48 @@
+//! `tidemill:plugin/host`: time, identity and randomness.
+
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use uuid::Uuid;
+use wasmtime::bail;
+
+use super::NO_CALL;
+use crate::bindings::tidemill::plugin::host::Host;
+use crate::guest::Guest;
+
+/// The namespace of `stable-id`. It never changes: a changed namespace would make every repeated call make new things.
+const STABLE_ID_NAMESPACE: Uuid = Uuid::from_u128(0x6f0c_1b6e_52d4_4d0f_9a3b_7e15_c0d2_84a1);
+
+const MAX_RANDOM_BYTES: u32 = 4096;
+
+const RFC3339_MILLIS: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+impl Host for Guest {
+    fn now(&mut self) -> wasmtime::Result<String> {
+        match OffsetDateTime::now_utc().format(RFC3339_MILLIS) {
+            Ok(text) => Ok(text),
+            Err(why) => bail!("the host's clock has no readable time: {why}"),
+        }
+    }
+
+    fn stable_id(&mut self, name: String) -> wasmtime::Result<String> {
+        let Some(call) = &self.call else {
+            bail!("`host.stable-id` failed: {NO_CALL}");
+        };
+        // Neither names nor numbers hold a zero byte, so no two combinations read the same.
+        let text = format!("{}\0{}\0{}\0{name}", call.route.route, call.origin.stream, call.origin.sequence);
+        Ok(Uuid::new_v5(&STABLE_ID_NAMESPACE, text.as_bytes()).to_string())
+    }
+
+    fn random(&mut self, length: u32) -> wasmtime::Result<Vec<u8>> {
+        if length > MAX_RANDOM_BYTES {
+            bail!("`host.random` gives at most {MAX_RANDOM_BYTES} bytes, the plugin asked for {length}");
+        }
+        let mut bytes = vec![0; length as usize];
+        match getrandom::fill(&mut bytes) {
+            Ok(()) => Ok(bytes),
+            Err(why) => bail!("the system gives no random bytes: {why}"),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What an instance may allocate: one sum over all its memories, one over all its tables.
+//!
+//! wasmtime's own `StoreLimits` bounds each memory by itself, so a component with a hundred memories gets a hundred times
+//! its limit. And a guest that is refused usually aborts without a word; the first refusal is kept here, so that the
+//! failure can name the limit.
+
+use wasmtime::ResourceLimiter;
+
+use crate::settings::MAX_MEMORY_BYTES;
+
+/// Table elements of one instance in total. The largest interpreters have some ten thousand functions.
+const MAX_TABLE_ELEMENTS: usize = 200_000;
+
+/// Counts what a store has, refuses what goes beyond, remembers the first refusal.
+pub(crate) struct Limiter {
+    memory_limit: u64,
+    memory: u64,
+    table_elements: usize,
+    refused: Option<String>,
+}
+
+impl Limiter {
+    pub(crate) fn new(memory_limit: u64) -> Self {
+        Self { memory_limit: memory_limit.min(MAX_MEMORY_BYTES), memory: 0, table_elements: 0, refused: None }
+    }
+
+    /// What was refused first since the last [`forget_refusal`](Self::forget_refusal), and how to get more.
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+
+    pub(crate) fn forget_refusal(&mut self) {
+        self.refused = None;
+    }
+
+    /// Whether so much of the limit is used that the instance is likely to leak.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        self.memory > self.memory_limit / 4 * 3
+    }
+
+    fn refuse(&mut self, why: impl FnOnce() -> String) {
+        self.refused.get_or_insert_with(why);
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let wanted = self.memory.saturating_add(desired.saturating_sub(current) as u64);
+        if wanted <= self.memory_limit {
+            self.memory = wanted;
+            return Ok(true);
+        }
+        let limit = self.memory_limit;
+        self.refuse(|| memory_refusal(wanted, limit));
+        Ok(false)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let wanted = self.table_elements.saturating_add(desired.saturating_sub(current));
+        if wanted <= MAX_TABLE_ELEMENTS {
+            self.table_elements = wanted;
+            return Ok(true);
+        }
+        self.refuse(|| format!("the plugin wanted {wanted} table elements; the host allows {MAX_TABLE_ELEMENTS}"));
+        Ok(false)
+    }
+
+    fn instances(&self) -> usize {
+        64
+    }
+
+    fn tables(&self) -> usize {
+        32
+    }
+
+    fn memories(&self) -> usize {
+        8
+    }
+}
+
+fn memory_refusal(wanted: u64, limit: u64) -> String {
+    let hint = if limit < MAX_MEMORY_BYTES {
+        "`plugins.settings.<plugin>.limits.memory` in runtime.yaml raises it"
+    } else {
+        "no plugin gets more"
+    };
+    format!("the plugin wanted {} of memory; its limit is {}; {hint}", readable(wanted), readable(limit))
+}
+
+/// Memory comes in pages of 64 KiB.
+fn readable(bytes: u64) -> String {
+    const MIB: u64 = 1 << 20;
+    if bytes < MIB {
+        format!("{} KiB", bytes >> 10)
+    } else if bytes.is_multiple_of(MIB) {
+        format!("{} MiB", bytes / MIB)
+    } else {
+        format!("{:.1} MiB", bytes as f64 / MIB as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn the_limit_holds_for_the_sum_of_all_memories() {
+        let mut limiter = Limiter::new(4 * MIB as u64);
+        assert!(limiter.memory_growing(0, 2 * MIB, None).unwrap());
+        assert!(limiter.memory_growing(0, 2 * MIB, None).unwrap());
+        assert!(!limiter.memory_growing(0, 64 << 10, None).unwrap());
+        assert_eq!(
+            limiter.refusal().unwrap(),
+            "the plugin wanted 4.1 MiB of memory; its limit is 4 MiB; `plugins.settings.<plugin>.limits.memory` in \
+             runtime.yaml raises it"
+        );
+    }
+
+    #[test]
+    fn the_first_refusal_is_the_one_that_is_told() {
+        let mut limiter = Limiter::new(MIB as u64);
+        assert!(!limiter.memory_growing(0, 2 * MIB, None).unwrap());
+        assert!(!limiter.table_growing(0, usize::MAX, None).unwrap());
+        assert!(limiter.refusal().unwrap().contains("2 MiB of memory"));
+        limiter.forget_refusal();
+        assert_eq!(limiter.refusal(), None);
+    }
+
+    #[test]
+    fn an_instance_is_nearly_full_above_three_quarters() {
+        let mut limiter = Limiter::new(4 * MIB as u64);
+        assert!(limiter.memory_growing(0, 3 * MIB, None).unwrap());
+        assert!(!limiter.is_nearly_full());
+        assert!(limiter.memory_growing(3 * MIB, 3 * MIB + (64 << 10), None).unwrap());
+        assert!(limiter.is_nearly_full());
+    }
+}

@@ -1,0 +1,75 @@
+//! One loaded build of a plugin, ready for events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tidemill_core::effect::Effects;
+use tidemill_core::failure::Failure;
+use tidemill_core::name::PluginName;
+use tidemill_core::port::{Call, Handler};
+
+use crate::instance::{Blueprint, Instance};
+use crate::pool::Pool;
+
+/// One build of a plugin. Made by [`Engine::load`](crate::Engine::load).
+///
+/// Poll its calls on [`Engine::runtime`](crate::Engine::runtime): a guest holds the thread that polls it for up to a tick
+/// (5 ms) at a time, and heartbeats and timers of the host must not wait behind it.
+pub struct Plugin {
+    blueprint: Arc<Blueprint>,
+    pool: Pool,
+    description: Description,
+    uses_state: bool,
+}
+
+/// What is known about a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// `sha256:` and 64 hexadecimal digits of the component's bytes.
+    pub digest: String,
+    /// Bytes of the component.
+    pub size: usize,
+    /// The interfaces that it imports, with versions, as it names them.
+    pub imports: Vec<String>,
+    pub exports: Vec<String>,
+    pub compile_time: Duration,
+    /// How long its first instance took to start.
+    pub start_time: Duration,
+    /// Calls at the same time.
+    pub instances: usize,
+}
+
+// === impl Plugin ===
+
+impl Plugin {
+    pub(crate) fn new(blueprint: Arc<Blueprint>, first: Instance, description: Description, uses_state: bool) -> Self {
+        let pool = Pool::new(description.instances, blueprint.settings.instance);
+        pool.put(first);
+        Self { blueprint, pool, description, uses_state }
+    }
+
+    pub fn name(&self) -> &PluginName {
+        &self.blueprint.name
+    }
+
+    pub fn describe(&self) -> &Description {
+        &self.description
+    }
+}
+
+#[async_trait]
+impl Handler for Plugin {
+    async fn handle(&self, call: Call<'_>) -> Result<Effects, Failure> {
+        let mut lease = self.pool.lease().await?;
+        lease.instance(&self.blueprint).await?.call(call).await
+    }
+
+    fn digest(&self) -> String {
+        self.description.digest.clone()
+    }
+
+    fn uses_state(&self) -> bool {
+        self.uses_state
+    }
+}

@@ -1,0 +1,83 @@
+//! The instances of one plugin: how many calls at once, and which instance serves the next.
+//!
+//! An instance returns to the pool by the lease's drop, and only if it says itself that it may. So a call that is dropped
+//! at any await cannot return an instance that was stopped in the middle.
+
+use std::sync::{Mutex, PoisonError};
+
+use tidemill_core::config::InstancePolicy;
+use tidemill_core::failure::{Failure, FailureKind};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::instance::{Blueprint, Instance};
+
+/// Idle instances, and permits for as many calls as the plugin may serve at once.
+pub(crate) struct Pool {
+    permits: Semaphore,
+    /// The last one used is the next one: its memory is the warmest.
+    idle: Mutex<Vec<Instance>>,
+    policy: InstancePolicy,
+}
+
+/// The right to one call, and the instance that serves it.
+pub(crate) struct Lease<'a> {
+    pool: &'a Pool,
+    instance: Option<Instance>,
+    /// Given back after the instance, so there are never more idle instances than permits.
+    _permit: SemaphorePermit<'a>,
+}
+
+// === impl Pool ===
+
+impl Pool {
+    pub(crate) fn new(size: usize, policy: InstancePolicy) -> Self {
+        let size = size.clamp(1, Semaphore::MAX_PERMITS);
+        Self { permits: Semaphore::new(size), idle: Mutex::new(Vec::new()), policy }
+    }
+
+    /// Waits until the plugin may serve another call. Cancel-safe.
+    pub(crate) async fn lease(&self) -> Result<Lease<'_>, Failure> {
+        let permit = self
+            .permits
+            .acquire()
+            .await
+            .map_err(|_| Failure::new(FailureKind::Unavailable, "the plugin is being unloaded"))?;
+        let instance = match self.policy {
+            InstancePolicy::Reuse => self.idle().pop(),
+            InstancePolicy::Fresh => None,
+        };
+        Ok(Lease { pool: self, instance, _permit: permit })
+    }
+
+    /// Keeps an instance that has not served anything yet.
+    pub(crate) fn put(&self, instance: Instance) {
+        if self.policy == InstancePolicy::Reuse && instance.is_reusable() {
+            self.idle().push(instance);
+        }
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Lease ===
+
+impl Lease<'_> {
+    /// The instance, started now if no idle one was left.
+    pub(crate) async fn instance(&mut self, blueprint: &Blueprint) -> Result<&mut Instance, Failure> {
+        let instance = match self.instance.take() {
+            Some(instance) => instance,
+            None => Instance::start(blueprint).await?,
+        };
+        Ok(self.instance.insert(instance))
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        if let Some(instance) = self.instance.take() {
+            self.pool.put(instance);
+        }
+    }
+}

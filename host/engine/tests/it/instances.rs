@@ -1,0 +1,99 @@
+//! Which instance serves which event.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidemill_core::config::{InstancePolicy, PluginConfig};
+use tidemill_core::limits::Limits;
+use tidemill_engine::Plugin;
+
+use crate::guest::handler;
+use crate::rig::{ENGINE, call_on, failure_text, limits, load_with, route};
+
+/// Rejects each event with the number of events that its instance has seen before, `0` to `9`. An event whose data begins
+/// with `x` spins first.
+fn counter(grow: &str) -> Vec<u8> {
+    handler(
+        &[],
+        &format!(
+            r#"(global $seen (mut i32) (i32.const 47))
+               (func $handle (param $in i32) (result i32)
+                   (global.set $seen (i32.add (global.get $seen) (i32.const 1)))
+                   (if (i32.eq (i32.load8_u (i32.load (i32.add (local.get $in) (i32.const 80)))) (i32.const 120))
+                       (then (loop $again (br $again))))
+                   {grow}
+                   (i32.store8 (i32.const 1000) (global.get $seen))
+                   (call $reject (i32.const 1000) (i32.const 1)))"#
+        ),
+    )
+}
+
+fn load_counter(settings: &PluginConfig) -> Plugin {
+    load_with(&counter(""), settings)
+}
+
+async fn seen(plugin: &Plugin, calls: usize) -> String {
+    let mut seen = String::new();
+    for _ in 0..calls {
+        seen.push_str(&failure_text(plugin).await);
+    }
+    seen
+}
+
+#[tokio::test]
+async fn globals_survive_when_instances_are_reused() {
+    assert_eq!(seen(&load_counter(&PluginConfig::default()), 5).await, "01234");
+}
+
+#[tokio::test]
+async fn globals_do_not_survive_when_instances_are_fresh() {
+    let settings = PluginConfig { instance: InstancePolicy::Fresh, ..PluginConfig::default() };
+    assert_eq!(seen(&load_counter(&settings), 5).await, "00000");
+}
+
+#[tokio::test]
+async fn an_instance_is_retired_after_its_number_of_events() {
+    let settings =
+        PluginConfig { limits: limits(|limits| limits.max_events_per_instance = 3), ..PluginConfig::default() };
+    assert_eq!(seen(&load_counter(&settings), 7).await, "0120120");
+}
+
+#[tokio::test]
+async fn an_instance_is_retired_when_its_memory_is_nearly_full() {
+    let settings = PluginConfig { limits: limits(|limits| limits.memory = 4 << 20), ..PluginConfig::default() };
+    // It begins with 2 pages and takes 16 more for each event; three quarters of the limit are 48 pages.
+    let plugin = load_with(&counter("(drop (memory.grow (i32.const 16)))"), &settings);
+    assert_eq!(seen(&plugin, 7).await, "0120120");
+}
+
+#[tokio::test]
+async fn a_dropped_call_takes_its_instance_with_it() {
+    let plugin = Arc::new(load_counter(&PluginConfig { instances: Some(1), ..PluginConfig::default() }));
+    assert_eq!(seen(&plugin, 2).await, "01");
+    let spinning = ENGINE.runtime().spawn({
+        let plugin = Arc::clone(&plugin);
+        async move { call_on(&plugin, &route(Duration::from_secs(60), Limits::default()), "x", None).await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    spinning.abort();
+    assert!(spinning.await.unwrap_err().is_cancelled());
+    assert_eq!(seen(&plugin, 2).await, "01");
+}
+
+#[tokio::test]
+async fn calls_at_the_same_time_are_bounded_by_the_instances() {
+    let plugin = Arc::new(load_counter(&PluginConfig { instances: Some(1), ..PluginConfig::default() }));
+    let calls: Vec<_> = (0..8)
+        .map(|_| {
+            let plugin = Arc::clone(&plugin);
+            ENGINE.runtime().spawn(async move { failure_text(&plugin).await })
+        })
+        .collect();
+    let mut seen = Vec::new();
+    for call in calls {
+        seen.push(call.await.unwrap());
+    }
+    seen.sort();
+    assert_eq!(seen.concat(), "01234567", "one instance served them all, one after the other");
+    assert_eq!(plugin.describe().instances, 1);
+}

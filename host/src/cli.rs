@@ -1,0 +1,124 @@
+//! The command line. One verb per file below `cli/`; what is common to them is here.
+
+mod check;
+mod config;
+mod dlq;
+mod emit;
+mod reach;
+mod routes;
+mod run;
+mod version;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::exit;
+use crate::telemetry::{self, LogFormat};
+
+/// WebAssembly event runtime for NATS JetStream.
+#[derive(Debug, Parser)]
+#[command(name = "tidemill", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 ok, 1 failed, 2 usage, 65 bad data, 69 broker unavailable, 78 bad configuration.")]
+struct Cli {
+    /// The configuration; folders in it are relative to the file.
+    #[arg(short, long, global = true, default_value = "runtime.yaml", env = "TIDEMILL_CONFIG")]
+    config: PathBuf,
+
+    /// How answers are printed.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    output: Output,
+
+    /// How log lines are printed.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Text for a person, JSON for a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the host.
+    Run(run::Args),
+    /// Check configuration, schemas and plugins without a broker; nothing is started.
+    Check,
+    /// Validate events and publish them.
+    Emit(emit::Args),
+    /// Show the routes, or why an event takes which.
+    #[command(subcommand)]
+    Routes(routes::Verb),
+    /// List, show, redrive and discard dead letters.
+    #[command(subcommand)]
+    Dlq(dlq::Verb),
+    /// Show the effective configuration, or the schema of the file for editors.
+    #[command(subcommand)]
+    Config(config::Verb),
+    /// Versions of the host, its engine, and the plugin contract.
+    Version,
+    /// A completion script for a shell.
+    #[command(after_help = "Example: tidemill completions bash > /etc/bash_completion.d/tidemill")]
+    Completions { shell: clap_complete::Shell },
+}
+
+/// Parses, runs, reports.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let level = if matches!(cli.verb, Verb::Run(_)) { "info" } else { "warn" };
+    telemetry::start(cli.log_format, level);
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(error) => exit::report(&error),
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode> {
+    let (config, output) = (cli.config.as_path(), cli.output);
+    match cli.verb {
+        Verb::Run(args) => block_on(run::run(config, output, args)),
+        Verb::Check => block_on(check::check(config, output)),
+        Verb::Emit(args) => block_on(emit::emit(config, output, args)),
+        Verb::Routes(verb) => routes::routes(config, output, verb),
+        Verb::Dlq(verb) => block_on(dlq::dlq(config, output, verb)),
+        Verb::Config(verb) => config::config(config, verb),
+        Verb::Version => version::version(output),
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "tidemill", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The host's own runtime: broker, timers, commits. One worker: what it does is short, and guests have threads of their own.
+fn block_on(future: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("host")
+        .enable_all()
+        .build()
+        .context("starting the host's threads")?;
+    runtime.block_on(future)
+}
+
+/// Prints an answer to standard output. A reader that has gone away is no error.
+fn say(text: impl std::fmt::Display) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+fn say_json(value: &impl serde::Serialize) -> Result<()> {
+    say(serde_json::to_string_pretty(value).context("writing JSON")?);
+    Ok(())
+}

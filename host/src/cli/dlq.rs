@@ -1,0 +1,200 @@
+//! `tidemill dlq list|show|redrive|discard`: the work list of what failed.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use tidemill_core::dead_letter::{self, DeadLetter};
+use tidemill_core::name::RouteName;
+use tidemill_core::port::{Admin, DeadLetterQuery, StoredDeadLetter};
+use tidemill_core::text::clean_text;
+
+use super::reach::Reached;
+use super::{Output, say, say_json};
+use crate::exit::{self, Coded, Kind};
+use crate::files;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Verb {
+    /// One line per dead letter.
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// At most so many.
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
+    },
+    /// Everything about one dead letter, the original payload included.
+    Show { id: u64 },
+    /// Put events back in front of the route where they failed, and of no other.
+    #[command(after_help = "Examples:\n  tidemill dlq redrive 17 18\n  tidemill dlq redrive --route payments --dry-run\n  tidemill dlq redrive --all")]
+    Redrive {
+        ids: Vec<u64>,
+        #[command(flatten)]
+        which: Which,
+        /// All of them.
+        #[arg(long)]
+        all: bool,
+        /// Say what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Remove dead letters for good.
+    Discard { #[arg(required = true)] ids: Vec<u64> },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Which {
+    /// Only those of this route.
+    #[arg(long)]
+    route: Option<String>,
+    /// Only those with this reason; docs/dead-letters.md lists them.
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+/// Dead letters read at once.
+const PAGE: usize = 200;
+
+pub(super) async fn dlq(path: &Path, output: Output, verb: Verb) -> Result<ExitCode> {
+    let config = files::load_config(path)?.config;
+    let reached = Reached::reach(&config).await?;
+    let result = act(reached.admin.as_ref(), output, verb).await;
+    reached.close().await?;
+    result
+}
+
+async fn act(admin: &dyn Admin, output: Output, verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::List { which, limit } => list(admin, output, &which, limit).await,
+        Verb::Show { id } => show(admin, output, id).await,
+        Verb::Redrive { ids, which, all, dry_run } => redrive(admin, output, ids, &which, all, dry_run).await,
+        Verb::Discard { ids } => discard(admin, output, &ids).await,
+    }
+}
+
+async fn list(admin: &dyn Admin, output: Output, which: &Which, limit: usize) -> Result<ExitCode> {
+    let found = select(admin, which, limit).await?;
+    if output == Output::Json {
+        let views: Vec<_> = found.iter().map(|(stored, letter)| letter.view(stored.id)).collect();
+        say_json(&views)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if found.is_empty() {
+        say("no dead letters");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let width = found.iter().map(|(_, letter)| letter.route.as_str().len()).max().unwrap_or(5).max(5);
+    say(format!("{:>6}  {:width$}  {:16} {:>8}  {:24}  error", "id", "route", "reason", "attempts", "event"));
+    for (stored, letter) in &found {
+        let event = letter.event_id.as_deref().map_or_else(|| letter.origin.to_string(), |id| clean_text(id, 24));
+        say(format!(
+            "{:>6}  {:width$}  {:16} {:>8}  {event:24}  {}",
+            stored.id,
+            letter.route.as_str(),
+            letter.reason,
+            letter.attempts,
+            clean_text(&letter.error, 110).replace('\n', " "),
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(admin: &dyn Admin, output: Output, id: u64) -> Result<ExitCode> {
+    let stored = admin.dead_letter(id).await.map_err(exit::broker)?;
+    let Some(stored) = stored else { bail!("there is no dead letter {id}; `tidemill dlq list` shows which there are") };
+    let letter = decode(&stored)?;
+    if output == Output::Json {
+        say_json(&letter.view(stored.id))?;
+    } else {
+        say(serde_json::to_string_pretty(&letter.view(stored.id)).context("writing JSON")?);
+        say(format!("\nAfter the repair: tidemill dlq redrive {id}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn redrive(
+    admin: &dyn Admin,
+    output: Output,
+    ids: Vec<u64>,
+    which: &Which,
+    all: bool,
+    dry_run: bool,
+) -> Result<ExitCode> {
+    let chosen = choose(admin, ids, which, all).await?;
+    let (mut redriven, mut gone) = (0, 0);
+    for stored in &chosen {
+        let redrive = dead_letter::redrive(stored).with_context(|| format!("dead letter {}", stored.id)).coded(Kind::BadData)?;
+        if dry_run {
+            if output == Output::Text {
+                say(format!("would redrive {} to route {} ({})", stored.id, redrive.route, redrive.origin));
+            }
+        } else if admin.redrive(redrive).await.map_err(exit::broker).with_context(|| format!("redriving {}", stored.id))? {
+            redriven += 1;
+        } else {
+            gone += 1;
+        }
+    }
+    match (output, dry_run) {
+        (Output::Json, _) => say_json(&json!({ "chosen": chosen.len(), "redriven": redriven, "gone": gone, "dry_run": dry_run }))?,
+        (Output::Text, true) => say(format!("{} would be redriven; nothing was done", chosen.len())),
+        (Output::Text, false) => say(format!("{redriven} redriven; a running host takes them at once, otherwise the next `tidemill run`")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn choose(admin: &dyn Admin, ids: Vec<u64>, which: &Which, all: bool) -> Result<Vec<StoredDeadLetter>> {
+    let by_filter = which.route.is_some() || which.reason.is_some();
+    if ids.is_empty() && !all && !by_filter {
+        bail!("name dead letters by id, `--route`, `--reason`, or `--all`");
+    }
+    if ids.is_empty() {
+        return Ok(select(admin, which, usize::MAX).await?.into_iter().map(|(stored, _)| stored).collect());
+    }
+    let mut chosen = Vec::new();
+    for id in ids {
+        match admin.dead_letter(id).await.map_err(exit::broker)? {
+            Some(stored) => chosen.push(stored),
+            None => bail!("there is no dead letter {id}; nothing was done"),
+        }
+    }
+    Ok(chosen)
+}
+
+async fn discard(admin: &dyn Admin, output: Output, ids: &[u64]) -> Result<ExitCode> {
+    let mut discarded = 0;
+    for id in ids {
+        discarded += u32::from(admin.discard(*id).await.map_err(exit::broker)?);
+    }
+    match output {
+        Output::Json => say_json(&json!({ "discarded": discarded, "gone": ids.len() as u32 - discarded }))?,
+        Output::Text => say(format!("{discarded} discarded")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All that fit, read page by page.
+async fn select(admin: &dyn Admin, which: &Which, limit: usize) -> Result<Vec<(StoredDeadLetter, DeadLetter)>> {
+    let route = which.route.as_deref().map(RouteName::try_new).transpose()?;
+    let (mut found, mut after) = (Vec::new(), 0);
+    loop {
+        let query = DeadLetterQuery { route: route.clone(), after, limit: PAGE };
+        let page = admin.dead_letters(query).await.map_err(exit::broker)?;
+        let Some(last) = page.last() else { return Ok(found) };
+        after = last.id;
+        for stored in page {
+            let letter = decode(&stored)?;
+            if which.reason.as_deref().is_none_or(|reason| reason == letter.reason) {
+                found.push((stored, letter));
+            }
+            if found.len() >= limit {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+fn decode(stored: &StoredDeadLetter) -> Result<DeadLetter> {
+    DeadLetter::decode(&stored.message).with_context(|| format!("reading dead letter {}", stored.id)).coded(Kind::BadData)
+}

@@ -1,0 +1,165 @@
+//! `tidemill emit`: validate, then publish.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use tidemill_core::config::OnMissing;
+use tidemill_core::event::Event;
+use tidemill_core::json::{self, JsonLimits};
+use tidemill_core::port::Admin;
+use tidemill_core::schema::{SchemaError, Schemas};
+use tidemill_core::subject::Subject;
+use tokio::time::{Instant, sleep_until};
+
+use super::reach::Reached;
+use super::{Output, say, say_json};
+use crate::exit::{self, Coded, Kind};
+use crate::feed::{self, Fed};
+use crate::files;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A line is {\"subject\": \"orders.created\", \"event\": {CloudEvent}}, or the CloudEvent alone with --subject, or
+{\"subject\": \"…\", \"payload\": \"any text\", \"headers\": {…}}. Publishing a line again within the stream's duplicate window
+adds nothing.
+
+Examples:
+  tidemill emit order.jsonl
+  tidemill emit --subject orders.created - < orders.jsonl
+  tidemill emit examples/shop/events.jsonl --rate 200 --no-validate")]
+pub(super) struct Args {
+    /// A file of JSON lines, or `-` for standard input.
+    file: PathBuf,
+
+    /// The subject of lines that name none.
+    #[arg(long)]
+    subject: Option<String>,
+
+    /// Events per second; as fast as possible when left out.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rate: Option<u32>,
+
+    /// Publish also what its schema refuses, and raw payloads.
+    #[arg(long)]
+    no_validate: bool,
+}
+
+/// Events published together at full speed.
+const BATCH: usize = 256;
+
+#[derive(Default)]
+struct Counts {
+    published: u64,
+    duplicates: u64,
+    invalid: u64,
+}
+
+pub(super) async fn emit(path: &Path, output: Output, args: Args) -> Result<ExitCode> {
+    let loaded = files::load_config(path)?;
+    let schemas = files::load_schemas(&loaded.config)?;
+    let subject = args.subject.as_deref().map(Subject::try_new).transpose().coded(Kind::BadData)?;
+    let input = open(&args.file)?;
+    let reached = Reached::reach(&loaded.config).await?;
+    let check = Check { schemas: (!args.no_validate).then_some(&schemas), on_missing: loaded.config.schemas.on_missing };
+    let counts = publish(feed::read(input, subject.as_ref()), &check, reached.admin.as_ref(), args.rate).await;
+    reached.close().await?;
+    let counts = counts?;
+    let Counts { published, duplicates, invalid } = counts;
+    if output == Output::Json {
+        say_json(&json!({ "published": published, "duplicates": duplicates, "invalid": invalid }))?;
+    } else {
+        say(format!("{published} published, {duplicates} known already, {invalid} invalid and not published"));
+    }
+    Ok(if invalid > 0 { Kind::BadData.code() } else { ExitCode::SUCCESS })
+}
+
+fn open(file: &Path) -> Result<Box<dyn BufRead>> {
+    if file == Path::new("-") {
+        return Ok(Box::new(BufReader::new(std::io::stdin())));
+    }
+    let opened = File::open(file).with_context(|| format!("opening `{}`", file.display())).coded(Kind::BadData)?;
+    Ok(Box::new(BufReader::new(opened)))
+}
+
+async fn publish(
+    lines: impl Iterator<Item = Result<Fed>>,
+    check: &Check<'_>,
+    admin: &dyn Admin,
+    rate: Option<u32>,
+) -> Result<Counts> {
+    let mut counts = Counts::default();
+    // Ten times a second is smooth enough for a person and cheap enough for the broker.
+    let batch_size = rate.map_or(BATCH, |rate| (rate as usize / 10).clamp(1, BATCH));
+    let started = Instant::now();
+    let mut batch = Vec::with_capacity(batch_size);
+    let mut sent = 0u64;
+    for line in lines {
+        let fed = match line.and_then(|fed| check.accept(fed)) {
+            Ok(fed) => fed,
+            Err(error) => {
+                counts.invalid += 1;
+                complain(&error);
+                continue;
+            }
+        };
+        batch.push(fed.outgoing);
+        if batch.len() >= batch_size {
+            sent += batch.len() as u64;
+            send(std::mem::take(&mut batch), admin, &mut counts).await?;
+            if let Some(rate) = rate {
+                sleep_until(started + Duration::from_secs_f64(sent as f64 / f64::from(rate))).await;
+            }
+        }
+    }
+    send(batch, admin, &mut counts).await?;
+    Ok(counts)
+}
+
+async fn send(batch: Vec<tidemill_core::port::Outgoing>, admin: &dyn Admin, counts: &mut Counts) -> Result<()> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    for result in admin.publish(batch).await {
+        let stored = result.map_err(exit::broker).context("publishing")?;
+        if stored.duplicate { counts.duplicates += 1 } else { counts.published += 1 }
+    }
+    Ok(())
+}
+
+#[allow(clippy::print_stderr, reason = "one line per refused event, for the person who sent it")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+}
+
+struct Check<'a> {
+    /// `None`: publish everything.
+    schemas: Option<&'a Schemas>,
+    on_missing: OnMissing,
+}
+
+// === impl Check ===
+
+impl Check<'_> {
+    fn accept(&self, fed: Fed) -> Result<Fed> {
+        let Some(schemas) = self.schemas else { return Ok(fed) };
+        let line = fed.line;
+        let Some(event) = &fed.event else {
+            anyhow::bail!("line {line}: a raw payload cannot be checked; `--no-validate` publishes it");
+        };
+        self.check(schemas, event).with_context(|| format!("line {line}: event `{}`", event.id))?;
+        Ok(fed)
+    }
+
+    fn check(&self, schemas: &Schemas, event: &Event) -> Result<()> {
+        let data = if event.data.is_empty() { None } else { Some(json::parse(&event.data, &JsonLimits::default())?) };
+        match schemas.check(event, data.as_ref()) {
+            Err(SchemaError::Missing { .. }) if self.on_missing != OnMissing::Reject => Ok(()),
+            checked => Ok(checked?),
+        }
+    }
+}

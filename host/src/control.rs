@@ -1,0 +1,30 @@
+//! Reaching a running host from another process of the same machine.
+//!
+//! One process holds the embedded log. `tidemill emit` and `tidemill dlq` work beside it through a socket in its folder,
+//! which only the same user can open. Requests and answers are JSON, one per line; the protocol is between two builds of
+//! the same binary and promises nothing to others. With `broker.nats` nobody needs it: everybody reaches the server.
+
+mod client;
+mod server;
+mod wire;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+pub use client::Remote;
+pub use server::Server;
+
+/// Unix allows 108 bytes for a socket's path, some systems fewer.
+const MAX_SOCKET_PATH: usize = 100;
+
+/// Where the host of this folder listens.
+fn socket_path(dir: &Path) -> PathBuf {
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let path = dir.join("control.sock");
+    if path.as_os_str().len() <= MAX_SOCKET_PATH {
+        return path;
+    }
+    let mut hasher = DefaultHasher::new();
+    dir.hash(&mut hasher);
+    std::env::temp_dir().join(format!("tidemill-{:016x}.sock", hasher.finish()))
+}

@@ -1,0 +1,115 @@
+//! The other process's side of the control socket.
+
+use std::path::Path;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use tidemill_core::config::RouteConfig;
+use tidemill_core::port::{
+    Admin, Backlog, BrokerError, DeadLetterQuery, Outgoing, Published, Redrive, StoredDeadLetter,
+};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::Mutex;
+
+use super::socket_path;
+use super::wire::{Answer, Request, WireDeadLetter, WireOutgoing};
+
+/// A running host, reached through its socket. One request at a time.
+pub struct Remote {
+    stream: Mutex<BufReader<UnixStream>>,
+}
+
+// === impl Remote ===
+
+impl Remote {
+    /// The host that holds this folder; `None` if none is running.
+    pub async fn connect(dir: &Path) -> Option<Self> {
+        let stream = UnixStream::connect(socket_path(dir)).await.ok()?;
+        Some(Self { stream: Mutex::new(BufReader::new(stream)) })
+    }
+
+    async fn ask(&self, request: Request) -> Result<Answer, BrokerError> {
+        match self.exchange(&request).await {
+            Ok(Answer::Error(error)) => Err(error.into()),
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(lost(&format!("{error:#}"))),
+        }
+    }
+
+    async fn exchange(&self, request: &Request) -> anyhow::Result<Answer> {
+        let mut stream = self.stream.lock().await;
+        let mut text = serde_json::to_vec(request)?;
+        text.push(b'\n');
+        stream.get_mut().write_all(&text).await.context("asking the running host")?;
+        let mut line = String::new();
+        if stream.read_line(&mut line).await.context("reading the running host's answer")? == 0 {
+            anyhow::bail!("the running host hung up");
+        }
+        serde_json::from_str(&line).context("reading the running host's answer")
+    }
+}
+
+#[async_trait]
+impl Admin for Remote {
+    async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Result<Published, BrokerError>> {
+        let count = messages.len();
+        let request = Request::Publish(messages.iter().map(WireOutgoing::from).collect());
+        match self.ask(request).await {
+            Ok(Answer::Published(results)) => results
+                .into_iter()
+                .map(|result| result.map_err(BrokerError::from).and_then(|stored| stored.into_published().map_err(odd)))
+                .collect(),
+            Ok(_) => vec![Err(unexpected()); count],
+            Err(error) => vec![Err(error); count],
+        }
+    }
+
+    async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<StoredDeadLetter>, BrokerError> {
+        match self.ask(query.into()).await? {
+            Answer::DeadLetters(found) => found.into_iter().map(|one| one.into_stored().map_err(odd)).collect(),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn dead_letter(&self, id: u64) -> Result<Option<StoredDeadLetter>, BrokerError> {
+        match self.ask(Request::DeadLetter(id)).await? {
+            Answer::DeadLetter(found) => found.map(WireDeadLetter::into_stored).transpose().map_err(odd),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn redrive(&self, redrive: Redrive) -> Result<bool, BrokerError> {
+        done(self.ask(Request::Redrive((&redrive).into())).await?)
+    }
+
+    async fn discard(&self, id: u64) -> Result<bool, BrokerError> {
+        done(self.ask(Request::Discard(id)).await?)
+    }
+
+    async fn backlog(&self, route: &RouteConfig) -> Result<Backlog, BrokerError> {
+        match self.ask(Request::Backlog { route: route.name.as_str().to_owned() }).await? {
+            Answer::Backlog { undelivered, in_flight, parked } => Ok(Backlog { undelivered, in_flight, parked }),
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+fn done(answer: Answer) -> Result<bool, BrokerError> {
+    match answer {
+        Answer::Done(done) => Ok(done),
+        _ => Err(unexpected()),
+    }
+}
+
+fn lost(reason: &str) -> BrokerError {
+    BrokerError::Unavailable { broker: "the running host", reason: reason.to_owned() }
+}
+
+fn odd(error: anyhow::Error) -> BrokerError {
+    lost(&format!("{error:#}"))
+}
+
+fn unexpected() -> BrokerError {
+    lost("it answered something else; is it another version of tidemill?")
+}

@@ -1,0 +1,119 @@
+//! The running host's side of the control socket.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use tidemill_core::config::RuntimeConfig;
+use tidemill_core::name::RouteName;
+use tidemill_core::port::{Broker, BrokerError, DeadLetterQuery};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+
+use super::socket_path;
+use super::wire::{Answer, Request, WireDeadLetter, WireError, WireOutgoing, WirePublished};
+
+/// The longest request line: a batch of messages. Longer ones end the connection.
+const MAX_REQUEST_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Answers until it is dropped; then the socket is removed.
+pub struct Server {
+    path: PathBuf,
+    listening: JoinHandle<()>,
+}
+
+// === impl Server ===
+
+impl Server {
+    pub fn start(dir: &Path, broker: Arc<dyn Broker>, config: Arc<RuntimeConfig>) -> Result<Self> {
+        let path = socket_path(dir);
+        // The caller holds the folder, so a socket that is there was left by a host that died.
+        if path.exists() {
+            fs::remove_file(&path).with_context(|| format!("removing the old socket `{}`", path.display()))?;
+        }
+        let listener = UnixListener::bind(&path).with_context(|| format!("listening on `{}`", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).context("closing the socket to other users")?;
+        let listening = tokio::spawn(listen(listener, broker, config));
+        Ok(Self { path, listening })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.listening.abort();
+        // It may be gone already; the next host removes it otherwise.
+        fs::remove_file(&self.path).ok();
+    }
+}
+
+async fn listen(listener: UnixListener, broker: Arc<dyn Broker>, config: Arc<RuntimeConfig>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (broker, config) = (Arc::clone(&broker), Arc::clone(&config));
+                tokio::spawn(async move {
+                    if let Err(error) = serve(stream, broker, config).await {
+                        tracing::debug!(%error, "A control connection ended");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "The control socket cannot accept; trying again");
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: UnixStream, broker: Arc<dyn Broker>, config: Arc<RuntimeConfig>) -> Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut read = BufReader::new(read);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let length = (&mut read).take(MAX_REQUEST_BYTES).read_until(b'\n', &mut line).await?;
+        if length == 0 {
+            return Ok(());
+        }
+        let answer = match serde_json::from_slice(&line) {
+            Ok(request) => answer(request, &broker, &config).await.unwrap_or_else(Answer::Error),
+            Err(error) => Answer::Error(WireError::Refused(format!("not a request of this version: {error}"))),
+        };
+        let mut text = serde_json::to_vec(&answer)?;
+        text.push(b'\n');
+        write.write_all(&text).await?;
+    }
+}
+
+async fn answer(request: Request, broker: &Arc<dyn Broker>, config: &RuntimeConfig) -> Result<Answer, WireError> {
+    Ok(match request {
+        Request::Publish(messages) => publish(messages, broker).await?,
+        Request::DeadLetters { route, after, limit } => {
+            let route = route.map(|name| RouteName::try_new(&name)).transpose().map_err(refused)?;
+            let found = broker.dead_letters(DeadLetterQuery { route, after, limit }).await?;
+            Answer::DeadLetters(found.iter().map(WireDeadLetter::from).collect())
+        }
+        Request::DeadLetter(id) => Answer::DeadLetter(broker.dead_letter(id).await?.as_ref().map(Into::into)),
+        Request::Redrive(redrive) => Answer::Done(broker.redrive(redrive.into_redrive().map_err(refused)?).await?),
+        Request::Discard(id) => Answer::Done(broker.discard(id).await?),
+        Request::Backlog { route } => {
+            let known = config.routes.iter().find(|known| known.name.as_str() == route);
+            let known = known.ok_or_else(|| WireError::Refused(format!("the running host has no route `{route}`")))?;
+            broker.backlog(known).await?.into()
+        }
+    })
+}
+
+async fn publish(messages: Vec<WireOutgoing>, broker: &Arc<dyn Broker>) -> Result<Answer, WireError> {
+    let messages: Result<Vec<_>> = messages.into_iter().map(WireOutgoing::into_outgoing).collect();
+    let results = broker.publish(messages.map_err(refused)?).await;
+    let wire = |result: Result<_, BrokerError>| result.as_ref().map(WirePublished::from).map_err(|e| e.clone().into());
+    Ok(Answer::Published(results.into_iter().map(wire).collect()))
+}
+
+fn refused(error: impl std::fmt::Display) -> WireError {
+    WireError::Refused(error.to_string())
+}

@@ -1,0 +1,212 @@
+//! What goes over the control socket.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tidemill_core::message::{Headers, Message};
+use tidemill_core::name::{RouteName, StreamName};
+use tidemill_core::port::{
+    Backlog, BrokerError, DeadLetterQuery, Origin, Outgoing, Published, Redrive, StoredDeadLetter,
+};
+use tidemill_core::subject::Subject;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Request {
+    Publish(Vec<WireOutgoing>),
+    DeadLetters { route: Option<String>, after: u64, limit: usize },
+    DeadLetter(u64),
+    Redrive(WireRedrive),
+    Discard(u64),
+    Backlog { route: String },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Answer {
+    Published(Vec<Result<WirePublished, WireError>>),
+    DeadLetters(Vec<WireDeadLetter>),
+    DeadLetter(Option<WireDeadLetter>),
+    Done(bool),
+    Backlog { undelivered: u64, in_flight: u64, parked: u64 },
+    Error(WireError),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct WireMessage {
+    subject: String,
+    headers: Vec<(String, String)>,
+    payload: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct WireOutgoing {
+    id: String,
+    message: WireMessage,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct WirePublished {
+    stream: String,
+    sequence: u64,
+    duplicate: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct WireDeadLetter {
+    id: u64,
+    stored_ms: u64,
+    message: WireMessage,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct WireRedrive {
+    dead_letter: u64,
+    route: String,
+    stream: String,
+    sequence: u64,
+    message: WireMessage,
+    stored_ms: u64,
+    redriven: u32,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum WireError {
+    Unavailable(String),
+    Refused(String),
+    Incompatible(String),
+}
+
+// === conversions, out and back ===
+
+impl From<&Message> for WireMessage {
+    fn from(message: &Message) -> Self {
+        Self {
+            subject: message.subject.as_str().to_owned(),
+            headers: message.headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            payload: BASE64.encode(&message.payload),
+        }
+    }
+}
+
+impl WireMessage {
+    fn into_message(self) -> Result<Message> {
+        Ok(Message {
+            subject: Subject::try_new(&self.subject)?,
+            headers: self.headers.into_iter().collect::<Headers>(),
+            payload: Bytes::from(BASE64.decode(&self.payload).context("decoding a payload")?),
+        })
+    }
+}
+
+impl From<&Outgoing> for WireOutgoing {
+    fn from(outgoing: &Outgoing) -> Self {
+        Self { id: outgoing.id.clone(), message: (&outgoing.message).into() }
+    }
+}
+
+impl WireOutgoing {
+    pub(super) fn into_outgoing(self) -> Result<Outgoing> {
+        Ok(Outgoing { id: self.id, message: self.message.into_message()? })
+    }
+}
+
+impl From<&Published> for WirePublished {
+    fn from(published: &Published) -> Self {
+        Self {
+            stream: published.stream.as_str().to_owned(),
+            sequence: published.sequence,
+            duplicate: published.duplicate,
+        }
+    }
+}
+
+impl WirePublished {
+    pub(super) fn into_published(self) -> Result<Published> {
+        let stream = StreamName::try_new(&self.stream)?;
+        Ok(Published { stream, sequence: self.sequence, duplicate: self.duplicate })
+    }
+}
+
+impl From<&StoredDeadLetter> for WireDeadLetter {
+    fn from(stored: &StoredDeadLetter) -> Self {
+        Self { id: stored.id, stored_ms: millis(stored.stored), message: (&stored.message).into() }
+    }
+}
+
+impl WireDeadLetter {
+    pub(super) fn into_stored(self) -> Result<StoredDeadLetter> {
+        let message = self.message.into_message()?;
+        Ok(StoredDeadLetter { id: self.id, stored: from_millis(self.stored_ms), message })
+    }
+}
+
+impl From<&Redrive> for WireRedrive {
+    fn from(redrive: &Redrive) -> Self {
+        Self {
+            dead_letter: redrive.dead_letter,
+            route: redrive.route.as_str().to_owned(),
+            stream: redrive.origin.stream.as_str().to_owned(),
+            sequence: redrive.origin.sequence,
+            message: (&redrive.message).into(),
+            stored_ms: millis(redrive.stored),
+            redriven: redrive.redriven,
+        }
+    }
+}
+
+impl WireRedrive {
+    pub(super) fn into_redrive(self) -> Result<Redrive> {
+        Ok(Redrive {
+            dead_letter: self.dead_letter,
+            route: RouteName::try_new(&self.route)?,
+            origin: Origin { stream: StreamName::try_new(&self.stream)?, sequence: self.sequence },
+            message: self.message.into_message()?,
+            stored: from_millis(self.stored_ms),
+            redriven: self.redriven,
+        })
+    }
+}
+
+impl From<DeadLetterQuery> for Request {
+    fn from(query: DeadLetterQuery) -> Self {
+        let route = query.route.map(|route| route.as_str().to_owned());
+        Request::DeadLetters { route, after: query.after, limit: query.limit }
+    }
+}
+
+impl From<Backlog> for Answer {
+    fn from(backlog: Backlog) -> Self {
+        Answer::Backlog { undelivered: backlog.undelivered, in_flight: backlog.in_flight, parked: backlog.parked }
+    }
+}
+
+impl From<BrokerError> for WireError {
+    fn from(error: BrokerError) -> Self {
+        match error {
+            BrokerError::Unavailable { reason, .. } => WireError::Unavailable(reason),
+            BrokerError::Refused(text) => WireError::Refused(text),
+            BrokerError::Incompatible(text) => WireError::Incompatible(text),
+        }
+    }
+}
+
+impl From<WireError> for BrokerError {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::Unavailable(reason) => BrokerError::Unavailable { broker: "the running host", reason },
+            WireError::Refused(text) => BrokerError::Refused(text),
+            WireError::Incompatible(text) => BrokerError::Incompatible(text),
+        }
+    }
+}
+
+fn millis(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
+fn from_millis(millis: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(millis)
+}

@@ -1,0 +1,128 @@
+//! What the configuration needs from this machine: its own text, environment, secrets, schemas and plugins.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use tidemill_core::config::{self, Lookup, RuntimeConfig, Secret};
+use tidemill_core::schema::{SchemaFile, Schemas};
+
+use crate::exit::{Coded, Kind};
+
+/// A component above this size is not read.
+const MAX_PLUGIN_BYTES: u64 = 64 * 1024 * 1024;
+
+/// A schema folder deeper than this is taken for a mistake, or for a loop of links.
+const MAX_SCHEMA_DEPTH: usize = 8;
+
+/// The real environment, secrets folder and files.
+pub struct Machine {
+    /// Relative `${file:…}` paths and folders of the configuration start here.
+    base: PathBuf,
+}
+
+/// A configuration file that was read and understood.
+pub struct Loaded {
+    pub path: PathBuf,
+    pub text: String,
+    pub config: RuntimeConfig,
+}
+
+// === impl Machine ===
+
+impl Machine {
+    pub fn for_config(path: &Path) -> Self {
+        let base = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self { base: base.to_owned() }
+    }
+}
+
+impl Lookup for Machine {
+    fn env(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    /// A secret is a file in `TIDEMILL_SECRETS_DIR` (default `./secrets` beside the configuration), as Docker and
+    /// Kubernetes mount them, or the environment variable `TIDEMILL_SECRET_<NAME>`.
+    fn secret(&self, name: &str) -> Result<Secret, String> {
+        let variable = format!("TIDEMILL_SECRET_{}", name.replace(['.', '-'], "_").to_uppercase());
+        if let Ok(value) = std::env::var(&variable) {
+            return Ok(Secret::new(value));
+        }
+        if name.contains(['/', '\\']) || name.starts_with('.') {
+            return Err("a secret's name is a plain file name".to_owned());
+        }
+        let dir = std::env::var_os("TIDEMILL_SECRETS_DIR").map_or_else(|| self.base.join("secrets"), PathBuf::from);
+        let path = dir.join(name);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Secret::new(text.trim_end_matches(['\r', '\n']))),
+            Err(error) => Err(format!("neither the variable `{variable}` nor the file `{}` can be read: {error}", path.display())),
+        }
+    }
+
+    fn file(&self, path: &str) -> Result<String, String> {
+        fs::read_to_string(self.base.join(path)).map_err(|error| error.to_string())
+    }
+}
+
+/// Reads and checks a configuration. Folders in it are relative to the file.
+pub fn load_config(path: &Path) -> Result<Loaded> {
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("reading the configuration `{}`; name another one with `--config FILE`", path.display()))
+        .coded(Kind::BadConfiguration)?;
+    let machine = Machine::for_config(path);
+    let mut config = config::load(&text, &machine)
+        .map_err(|diagnostics| anyhow!("{}", diagnostics.render(&path.display().to_string())))
+        .coded(Kind::BadConfiguration)?;
+    config.schemas.dir = machine.base.join(&config.schemas.dir);
+    config.plugins_dir = machine.base.join(&config.plugins_dir);
+    if let config::BrokerConfig::Embedded { dir } = &mut config.broker {
+        *dir = machine.base.join(&*dir);
+    }
+    Ok(Loaded { path: path.to_owned(), text, config })
+}
+
+/// Reads and compiles every `*.json` below the schemas folder.
+pub fn load_schemas(config: &RuntimeConfig) -> Result<Schemas> {
+    let dir = &config.schemas.dir;
+    let mut files = Vec::new();
+    if dir.exists() {
+        collect_schemas(dir, dir, &mut files, 0)?;
+    } else {
+        tracing::warn!(dir = %dir.display(), "There is no schemas folder");
+    }
+    Schemas::compile(files)
+        .map_err(|problems| {
+            let lines: Vec<String> =
+                problems.iter().map(|problem| format!("error: {}/{}: {}", dir.display(), problem.path, problem.message)).collect();
+            anyhow!("{}\n{} schemas cannot be used. Nothing was started.", lines.join("\n"), problems.len())
+        })
+        .coded(Kind::BadConfiguration)
+}
+
+fn collect_schemas(root: &Path, dir: &Path, files: &mut Vec<SchemaFile>, depth: usize) -> Result<()> {
+    if depth > MAX_SCHEMA_DEPTH {
+        bail!("the schemas folder `{}` is nested more than {MAX_SCHEMA_DEPTH} deep", root.display());
+    }
+    let entries = fs::read_dir(dir).with_context(|| format!("reading the schemas folder `{}`", dir.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect_schemas(root, &path, files, depth + 1)?;
+        } else if path.extension().is_some_and(|extension| extension == "json") {
+            let text = fs::read_to_string(&path).with_context(|| format!("reading the schema `{}`", path.display()))?;
+            let relative = path.strip_prefix(root)?.to_string_lossy().replace('\\', "/");
+            files.push(SchemaFile { path: relative, text });
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of a plugin's component.
+pub fn read_plugin(path: &Path) -> Result<Vec<u8>> {
+    let metadata = fs::metadata(path).with_context(|| format!("reading `{}`", path.display()))?;
+    if metadata.len() > MAX_PLUGIN_BYTES {
+        bail!("`{}` has {} bytes; a component of at most {MAX_PLUGIN_BYTES} was expected", path.display(), metadata.len());
+    }
+    fs::read(path).with_context(|| format!("reading `{}`", path.display()))
+}

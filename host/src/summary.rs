@@ -1,0 +1,78 @@
+//! What a run did, as a table for a person or JSON for a program.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use tidemill_core::stats::RouteSummary;
+
+/// One line per route, in the order of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    pub routes: Vec<Line>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    pub route: String,
+    #[serde(flatten)]
+    pub counts: RouteSummary,
+}
+
+// === impl Summary ===
+
+impl Summary {
+    pub fn of<'a>(routes: impl Iterator<Item = (&'a str, RouteSummary)>) -> Self {
+        Self { routes: routes.map(|(route, counts)| Line { route: route.to_owned(), counts }).collect() }
+    }
+
+    /// Dead letters of all routes by reason.
+    pub fn reasons(&self) -> BTreeMap<&'static str, u64> {
+        let mut sum = BTreeMap::new();
+        for (reason, count) in self.routes.iter().flat_map(|line| &line.counts.dead_lettered_by_reason) {
+            *sum.entry(*reason).or_default() += count;
+        }
+        sum
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.routes.iter().map(|line| line.route.len()).max().unwrap_or(0).max("route".len());
+        writeln!(
+            f,
+            "{:width$}  {:>9} {:>9} {:>9} {:>9} {:>13} {:>9} {:>9} {:>9}",
+            "route", "received", "done", "skipped", "retried", "dead-lettered", "emitted", "p50", "p99"
+        )?;
+        for Line { route, counts } in &self.routes {
+            writeln!(
+                f,
+                "{route:width$}  {:>9} {:>9} {:>9} {:>9} {:>13} {:>9} {:>9} {:>9}",
+                counts.received,
+                counts.done,
+                counts.skipped,
+                counts.retried,
+                counts.dead_lettered,
+                counts.emitted,
+                time(counts.p50_us),
+                time(counts.p99_us),
+            )?;
+        }
+        let reasons = self.reasons();
+        if !reasons.is_empty() {
+            let list: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+            writeln!(f, "\ndead letters: {}", list.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+/// Microseconds in the unit that reads best.
+fn time(micros: u64) -> String {
+    match micros {
+        0 => "-".to_owned(),
+        1..1_000 => format!("{micros}us"),
+        1_000..1_000_000 => format!("{:.1}ms", micros as f64 / 1e3),
+        _ => format!("{:.1}s", micros as f64 / 1e6),
+    }
+}

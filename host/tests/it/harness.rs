@@ -1,0 +1,217 @@
+//! A folder with a configuration, a broker behind it, and the binary run in it.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tidemill::{app, files};
+use tidemill_core::config::{RouteConfig, RuntimeConfig, Start};
+use tidemill_core::envelope::{self, Envelope};
+use tidemill_core::event::Event;
+use tidemill_core::name::{PluginName, RouteName, StreamName};
+use tidemill_core::port::{Broker, Commit};
+use tidemill_core::retry::RetryPolicy;
+use tidemill_core::subject::{Subject, SubjectPattern};
+
+/// The repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Which broker a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    Embedded,
+    Nats,
+}
+
+/// A folder of its own with a `runtime.yaml`, and the server that it names.
+pub struct Home {
+    pub dir: tempfile::TempDir,
+    pub server: Option<Server>,
+}
+
+// === impl Home ===
+
+impl Home {
+    /// Writes the configuration; on NATS with a `broker:` in front that names a fresh server.
+    pub fn new(on: On, config: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let server = (on == On::Nats).then(Server::start);
+        let home = Self { dir, server };
+        home.configure(config);
+        home
+    }
+
+    /// Writes the configuration anew.
+    pub fn configure(&self, config: &str) {
+        let broker = self.server.as_ref().map(|server| format!("broker: {{ nats: {{ servers: [\"{}\"] }} }}\n", server.url));
+        fs::write(self.path("runtime.yaml"), format!("{config}\n{}", broker.unwrap_or_default())).unwrap();
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Copies one of the repository's committed plugins.
+    pub fn install(&self, plugins: &[&str]) {
+        fs::create_dir_all(self.path("plugins")).unwrap();
+        for plugin in plugins {
+            let file = format!("plugins/{plugin}.wasm");
+            fs::copy(root().join(&file), self.path(&file)).unwrap();
+        }
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
+        command.current_dir(self.dir.path()).args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::of(self.command(arguments).output().unwrap())
+    }
+
+    /// Runs it to its end, which must be success, and answers its JSON.
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let mut with_json = arguments.to_vec();
+        with_json.extend(["--output", "json"]);
+        let ran = self.run(&with_json);
+        assert_eq!(ran.code, 0, "{arguments:?}: {}", ran.err);
+        serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {}", ran.out))
+    }
+
+    pub fn config(&self) -> RuntimeConfig {
+        files::load_config(&self.path("runtime.yaml")).unwrap().config
+    }
+
+    /// The broker itself, when no host runs.
+    pub async fn broker(&self) -> Arc<dyn Broker> {
+        let config = self.config();
+        let broker = app::connect(&config).await.unwrap();
+        broker.provision(&config.streams).await.unwrap();
+        broker
+    }
+
+    /// Every event of a stream, read through a route of the test's own.
+    pub async fn events(&self, broker: &Arc<dyn Broker>, stream: &str) -> Vec<Event> {
+        let route = RouteConfig {
+            name: RouteName::try_new(&format!("verify-{}", uuid::Uuid::now_v7().simple())).unwrap(),
+            stream: StreamName::try_new(stream).unwrap(),
+            subjects: vec![SubjectPattern::try_new(">").unwrap()],
+            start: Start::All,
+            filter: None,
+            handler: PluginName::try_new("none").unwrap(),
+            emits: Vec::new(),
+            envelope: Envelope::CloudEvents,
+            timeout: Duration::from_secs(1),
+            max_in_flight: 1000,
+            retry: RetryPolicy::default(),
+            dead_letter: Subject::try_new("dlq.verify").unwrap(),
+        };
+        let route = RouteConfig { subjects: self.stream_subjects(stream), ..route };
+        let source = broker.open(&route).await.unwrap();
+        let mut events = Vec::new();
+        loop {
+            let deliveries = source.pull(500).await.unwrap();
+            if deliveries.is_empty() {
+                return events;
+            }
+            let mut commits = Vec::new();
+            for delivery in deliveries {
+                events.push(envelope::decode(&Envelope::CloudEvents, &delivery.message, &delivery.origin).unwrap());
+                commits.push(Commit {
+                    route: route.name.clone(),
+                    origin: delivery.origin,
+                    receipt: delivery.receipt,
+                    emits: Arc::default(),
+                });
+            }
+            for result in broker.commit(commits).await {
+                result.unwrap();
+            }
+        }
+    }
+
+    fn stream_subjects(&self, stream: &str) -> Vec<SubjectPattern> {
+        let config = self.config();
+        config.streams.iter().find(|known| known.name.as_str() == stream).unwrap().subjects.clone()
+    }
+}
+
+/// What a run of the binary left behind.
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// A `nats-server` on a port and a store of its own; it may be killed and started again.
+pub struct Server {
+    child: Child,
+    port: u16,
+    pub url: String,
+    store: tempfile::TempDir,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        let store = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = launch(port, store.path());
+        Self { child, port, url: format!("nats://127.0.0.1:{port}"), store }
+    }
+
+    /// SIGKILL, then the same store again after a pause.
+    pub fn kill_and_restart(&mut self, pause: Duration) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::thread::sleep(pause);
+        self.child = launch(self.port, self.store.path());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn launch(port: u16, store: &Path) -> Child {
+    let binary = std::env::var("NATS_SERVER").unwrap_or_else(|_| "nats-server".to_owned());
+    let child = Command::new(&binary)
+        .args(["-js", "-a", "127.0.0.1", "-p", &port.to_string(), "-sd"])
+        .arg(store)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("`{binary}` does not start ({error}); run tests with NATS_SERVER=$(tools/nats-server)"));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < deadline, "nats-server does not listen on port {port}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child
+}

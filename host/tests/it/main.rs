@@ -1,0 +1,9 @@
+//! The whole product, as its users meet it: the real binary, real components, a real `nats-server`, real files.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod cases;
+mod cli;
+mod conservation;
+mod harness;
+mod shop;

@@ -1,0 +1,89 @@
+//! README's first command, on both brokers: every count of every route is what the shop's generator says.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde_json::Value;
+
+use crate::harness::{Home, On, root};
+
+/// The root's configuration with its folders named absolutely, so that the log lands in the test's own folder.
+fn shop_config() -> String {
+    let text = fs::read_to_string(root().join("runtime.yaml")).unwrap();
+    let here = root().display().to_string();
+    text.replace("./examples/shop/schemas", &format!("{here}/examples/shop/schemas"))
+        .replace("dir: ./plugins", &format!("dir: {here}/plugins"))
+}
+
+fn expected() -> Value {
+    serde_json::from_str(&fs::read_to_string(root().join("examples/shop/expected.json")).unwrap()).unwrap()
+}
+
+fn the_shop_comes_out_as_expected(on: On) {
+    let home = Home::new(on, &shop_config());
+    let feed = root().join("examples/shop/events.jsonl").display().to_string();
+    let summary = home.json(&["run", "--feed", &feed, "--until-idle"]);
+
+    let expected = expected();
+    for line in summary["routes"].as_array().unwrap() {
+        let route = line["route"].as_str().unwrap();
+        for (count, wanted) in expected["routes"][route].as_object().unwrap() {
+            assert_eq!(&line[count], wanted, "{on:?}: {route}: {count}");
+        }
+    }
+    assert_eq!(summary["routes"].as_array().unwrap().len(), expected["routes"].as_object().unwrap().len());
+
+    let letters = home.json(&["dlq", "list"]);
+    let mut by_reason: BTreeMap<String, u64> = BTreeMap::new();
+    for letter in letters.as_array().unwrap() {
+        *by_reason.entry(letter["reason"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    let wanted: BTreeMap<String, u64> = serde_json::from_value(expected["dead_letters"]["by_reason"].clone()).unwrap();
+    assert_eq!(by_reason, wanted, "{on:?}");
+}
+
+#[test]
+fn on_the_embedded_log() {
+    the_shop_comes_out_as_expected(On::Embedded);
+}
+
+#[test]
+fn on_nats() {
+    the_shop_comes_out_as_expected(On::Nats);
+}
+
+/// The poison order panics; after the plugin's repair a redrive completes it in the failed route, and in no other.
+fn a_redrive_after_a_repair_completes_the_poison_order_in_its_route_only(on: On) {
+    let home = Home::new(on, &shop_config());
+    let feed = root().join("examples/shop/events.jsonl").display().to_string();
+    home.json(&["run", "--feed", &feed, "--until-idle"]);
+    let poison = home.json(&["dlq", "list", "--reason", "trap"]);
+    assert_eq!(poison.as_array().unwrap().len(), 1, "{poison}");
+    assert_eq!(poison[0]["route"], "payments");
+    assert!(poison[0]["error"].as_str().unwrap().contains("panicked"), "{}", poison[0]["error"]);
+
+    let repaired = shop_config().replace("    # payment-capture:\n    #   config: { poison: capture }", "    payment-capture:\n      config: { poison: capture }");
+    assert_ne!(repaired, shop_config(), "runtime.yaml names the repair in a comment");
+    home.configure(&repaired);
+    let id = poison[0]["id"].to_string();
+    assert_eq!(home.json(&["dlq", "redrive", &id])["redriven"], 1);
+    let summary = home.json(&["run", "--until-idle"]);
+    for line in summary["routes"].as_array().unwrap() {
+        let payments = line["route"] == "payments";
+        assert_eq!(line["received"], u64::from(payments), "{on:?}: {line}");
+        assert_eq!(line["done"], u64::from(payments), "{on:?}: {line}");
+    }
+    assert_eq!(home.json(&["dlq", "list", "--reason", "trap"]).as_array().unwrap().len(), 0);
+    // Redriving what is gone says so and does nothing.
+    assert_ne!(home.run(&["dlq", "redrive", &id]).code, 0);
+}
+
+#[test]
+fn redrive_on_the_embedded_log() {
+    a_redrive_after_a_repair_completes_the_poison_order_in_its_route_only(On::Embedded);
+}
+
+#[test]
+fn redrive_on_nats() {
+    a_redrive_after_a_repair_completes_the_poison_order_in_its_route_only(On::Nats);
+}

@@ -1,0 +1,25 @@
+//! The contract in this package is the repository's, copied: a package on its own must hold everything that it is built from.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::{fs, io};
+
+fn texts(folder: &Path) -> io::Result<BTreeMap<String, String>> {
+    let mut texts = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        texts.insert(entry.file_name().to_string_lossy().into_owned(), fs::read_to_string(entry.path())?);
+    }
+    Ok(texts)
+}
+
+#[test]
+fn the_copy_of_the_contract_is_current() -> io::Result<()> {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (ours, theirs) = (texts(&package.join("wit"))?, texts(&package.join("../../wit"))?);
+    assert!(ours.len() > 5, "the contract has several files");
+    for name in ours.keys().chain(theirs.keys()) {
+        assert_eq!(ours.get(name), theirs.get(name), "sdk/rust/wit/{name} must be a copy of wit/{name}");
+    }
+    Ok(())
+}
