@@ -21,10 +21,23 @@ use crate::wire::{parse_rfc3339, rfc3339};
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct ConsumerInfo {
     pub(crate) config: Settings,
+    /// The last message that was delivered.
+    #[serde(default)]
+    pub(crate) delivered: Position,
+    /// Everything up to here is settled.
+    #[serde(default)]
+    pub(crate) ack_floor: Position,
     #[serde(default)]
     pub(crate) num_pending: u64,
     #[serde(default)]
     pub(crate) num_ack_pending: u64,
+}
+
+/// A place in the stream.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub(crate) struct Position {
+    #[serde(default)]
+    pub(crate) stream_seq: u64,
 }
 
 /// What may be changed on an existing consumer: it does not touch the position.

@@ -15,22 +15,23 @@ use std::time::Duration;
 
 use async_nats::Subject as WireSubject;
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
+use bytes::Bytes;
 use serde_json::{Value, json};
 use tidemill_core::config::RouteConfig;
 use tidemill_core::message::Message;
 use tidemill_core::name::RouteName;
-use tidemill_core::port::{BrokerError, DeadLetterQuery, StoredDeadLetter};
+use tidemill_core::port::{BrokerError, DeadLetterQuery, Delivery, StoredDeadLetter};
 use tidemill_core::subject::{Subject, SubjectPattern};
 
 use crate::connection::{Connection, Patience};
 use crate::error::{NatsError, unavailable};
 use crate::provision::{self, texts};
 use crate::publisher::{Publisher, is_no_responders, read_ack};
-use crate::retry::push_original;
+use crate::retry::{LEFT_OUT, payload_of, place, push_original};
 use crate::settings::Settings;
 use crate::stored::{self, Scan, Stored};
 use crate::subjects;
-use crate::wire::{HeaderBlock, Outbound, headers_len, unshield};
+use crate::wire::{HeaderBlock, Outbound, shielded_len, unshield};
 
 const ROUTE: &str = "Tidemill-Nats-Route";
 const REDRIVEN: &str = "Tidemill-Nats-Redriven";
@@ -175,12 +176,13 @@ impl DeadLetters {
         &self,
         route: &RouteConfig,
         stream: &str,
-        redriven: u32,
+        delivery: &Delivery,
         record: &Message,
     ) -> Result<(), BrokerError> {
+        let redriven = delivery.redriven;
         let mut expected = 0;
         for _ in 0..ATTEMPTS {
-            match self.publish(route, redriven, record, expected).await {
+            match self.publish(route, delivery, record, expected).await {
                 Ok(()) if expected == 0 => return Ok(()),
                 Ok(()) => {
                     // The event came back by a redrive and died again: the old record has served.
@@ -206,15 +208,15 @@ impl DeadLetters {
     async fn publish(
         &self,
         route: &RouteConfig,
-        redriven: u32,
+        delivery: &Delivery,
         record: &Message,
         expected: u64,
     ) -> Result<(), NatsError> {
-        let room = headers_len(&record.headers) + record.headers.len() * 24 + OWN_HEADERS;
-        let size = record.payload.len() + room;
-        if size > self.connection.max_payload() {
+        let room = shielded_len(&record.headers) + OWN_HEADERS;
+        let too_large = record.payload.len() + room > self.connection.max_payload();
+        if too_large && record.payload != delivery.message.payload {
             return Err(NatsError::Unsendable(format!(
-                "the dead letter `{}` has {size} bytes, the server takes {} (its `max_payload`)",
+                "the dead letter `{}` is larger than the server takes, {} bytes (its `max_payload`)",
                 record.subject,
                 self.connection.max_payload()
             )));
@@ -222,13 +224,15 @@ impl DeadLetters {
         let question = || {
             let mut headers = HeaderBlock::new(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, &expected.to_string(), room);
             headers.push(ROUTE, route.name.as_str());
-            headers.push_number(REDRIVEN, u64::from(redriven));
+            headers.push_number(REDRIVEN, u64::from(delivery.redriven));
             push_original(&mut headers, &record.headers);
-            Outbound {
-                subject: WireSubject::from(record.subject.as_str()),
-                headers: Some(headers),
-                payload: record.payload.clone(),
-            }
+            let payload = if too_large {
+                headers.push(LEFT_OUT, &place(&delivery.origin));
+                Bytes::new()
+            } else {
+                record.payload.clone()
+            };
+            Outbound { subject: WireSubject::from(record.subject.as_str()), headers: Some(headers), payload }
         };
         let what = || format!("publishing the dead letter `{}`", record.subject);
         let answer = self.connection.request(&what(), question, Patience::PUBLISH).await?;
@@ -247,22 +251,39 @@ impl DeadLetters {
             if query.after >= id_of(place + 1, 0) || letters.len() >= query.limit {
                 continue;
             }
+            let mut found = Vec::new();
             let scan = Scan { stream, filter: ">", after: query.after.saturating_sub(first), headers_only: false };
             stored::scan(&self.connection, scan, |stored| {
-                let asked = query.route.as_ref().is_none_or(|route| stored.headers.get(ROUTE) == Some(route.as_str()));
+                let of = stored.headers.get(ROUTE);
+                let asked = of.is_some() && query.route.as_ref().is_none_or(|route| of == Some(route.as_str()));
                 if asked {
-                    letters.extend(letter(place, stored));
+                    found.push(stored);
                 }
-                letters.len() < query.limit
+                letters.len() + found.len() < query.limit
             })
             .await?;
+            for stored in found {
+                letters.extend(self.letter(place, stored).await?);
+            }
         }
         Ok(letters)
     }
 
     pub(crate) async fn get(&self, id: u64) -> Result<Option<StoredDeadLetter>, BrokerError> {
         let Some((place, stream, sequence)) = self.locate(id).await? else { return Ok(None) };
-        Ok(stored::by_sequence(&self.connection, &stream, sequence).await?.and_then(|stored| letter(place, stored)))
+        match stored::by_sequence(&self.connection, &stream, sequence).await? {
+            Some(stored) => self.letter(place, stored).await,
+            None => Ok(None),
+        }
+    }
+
+    /// `None` for a message that is no dead letter of ours: a shared stream may hold others.
+    async fn letter(&self, place: usize, stored: Stored) -> Result<Option<StoredDeadLetter>, BrokerError> {
+        let subject = stored.headers.get(ROUTE).and_then(|_| Subject::try_new(&stored.subject).ok());
+        let Some(subject) = subject else { return Ok(None) };
+        let payload = payload_of(&self.connection, &stored.headers, stored.payload).await?;
+        let message = Message { subject, headers: unshield(&stored.headers), payload };
+        Ok(Some(StoredDeadLetter { id: id_of(place, stored.sequence), stored: stored.time, message }))
     }
 
     /// `false`: it was gone.
@@ -294,15 +315,4 @@ fn redriven_of(stored: &Stored) -> u32 {
 
 fn id_of(place: usize, sequence: u64) -> u64 {
     (place as u64) << SEQUENCE_BITS | sequence
-}
-
-/// `None` for a message that is no dead letter of ours: a shared stream may hold others.
-fn letter(place: usize, stored: Stored) -> Option<StoredDeadLetter> {
-    stored.headers.get(ROUTE)?;
-    let message = Message {
-        subject: Subject::try_new(&stored.subject).ok()?,
-        headers: unshield(&stored.headers),
-        payload: stored.payload,
-    };
-    Some(StoredDeadLetter { id: id_of(place, stored.sequence), stored: stored.time, message })
 }

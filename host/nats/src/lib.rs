@@ -1,6 +1,6 @@
 //! Everything NATS JetStream: provisioning, pulling, committing and dead letters behind Tidemill's broker port.
 //!
-//! Modules in reading order. [`NatsBroker`] is the only door; nothing here decides what should happen to an event, it
+//! [`NatsBroker`] is the only door; nothing here decides what should happen to an event, it
 //! turns the port's calls into JetStream's protocol and JetStream's errors into the port's.
 //!
 //! What Tidemill creates on a server, besides the streams that `runtime.yaml` declares:
@@ -15,24 +15,34 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
-mod commit;
+// The connection and the protocol.
 mod connect;
 mod connection;
-mod consumers;
-mod dead_letters;
 mod error;
 mod mailbox;
-mod marker;
-mod provision;
-mod publisher;
-mod puller;
-mod retry;
-mod settings;
-mod source;
-mod state;
-mod stored;
 mod subjects;
 mod wire;
+
+// What stands on the server.
+mod consumers;
+mod provision;
+mod settings;
+mod stored;
+
+// In.
+mod puller;
+mod rescue;
+mod source;
+
+// Out, and done.
+mod commit;
+mod marker;
+mod publisher;
+mod state;
+
+// What fails.
+mod dead_letters;
+mod retry;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -234,6 +244,8 @@ impl Broker for NatsBroker {
             source.give_back().await?;
         }
         self.committer.flush().await?;
+        // What nobody answers to (the deliveries given back) has reached the server when it answers to something behind.
+        self.connection.api::<serde_json::Value>("INFO", &json!({})).await?.ok();
         self.connection
             .client()
             .drain()

@@ -145,6 +145,8 @@ async fn create(connection: &Connection, wanted: &Settings) -> Result<Option<Set
     let name = name_of(wanted);
     let call = format!("STREAM.CREATE.{name}");
     let mut request = wanted.clone();
+    // Wished for, not required of a stream that somebody else has made.
+    request.insert("allow_direct".to_owned(), json!(true));
     if !request.contains_key("subjects") {
         request.insert("subjects".to_owned(), json!([subjects::DEAD_LETTER_BASE]));
     }

@@ -82,8 +82,10 @@ impl Puller {
     }
 
     /// Makes sure that what was asked for can still come. Begins anew after a reconnect and when the server is silent.
-    pub(crate) async fn check(&mut self) -> Result<(), BrokerError> {
+    /// Says whether the connection broke while messages were awaited.
+    pub(crate) async fn check(&mut self) -> Result<bool, BrokerError> {
         let epoch = self.link.borrow().epoch;
+        let broke = self.inbox.as_ref().is_some_and(|inbox| inbox.epoch != epoch);
         let silent = self.lanes.iter().any(|lane| lane.outstanding > 0 && lane.heard.elapsed() > LOST_AFTER);
         if silent || self.inbox.as_ref().is_none_or(|inbox| inbox.epoch != epoch) {
             self.close();
@@ -94,7 +96,7 @@ impl Puller {
                 .map_err(|error| unavailable(error.to_string()))?;
             self.inbox = Some(Inbox { subject, messages, epoch });
         }
-        Ok(())
+        Ok(broke)
     }
 
     /// Forgets every request. What still comes finds nobody and is delivered again after `ack_wait`.

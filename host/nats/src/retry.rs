@@ -14,6 +14,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use tidemill_core::message::{Headers, Message};
 use tidemill_core::name::{RouteName, StreamName};
 use tidemill_core::port::{BrokerError, Delivery, Origin, Redrive};
@@ -24,7 +25,7 @@ use crate::error::NatsError;
 use crate::publisher::{is_no_responders, read_ack};
 use crate::stored;
 use crate::subjects;
-use crate::wire::{AckSubject, HeaderBlock, Outbound, headers_len, parse_rfc3339, rfc3339, shield, unshield};
+use crate::wire::{AckSubject, HeaderBlock, Outbound, parse_rfc3339, rfc3339, shield, shielded_len, unshield};
 
 const SUBJECT: &str = "Tidemill-Nats-Subject";
 const STREAM: &str = "Tidemill-Nats-Stream";
@@ -33,6 +34,9 @@ const ATTEMPT: &str = "Tidemill-Nats-Attempt";
 const STORED: &str = "Tidemill-Nats-Stored";
 const FIRST_FAILURE: &str = "Tidemill-Nats-First-Failure";
 const REDRIVEN: &str = "Tidemill-Nats-Redriven";
+/// Says that the payload was left out, because with our headers it is larger than a message may be: it still stands in
+/// the original's stream.
+pub(crate) const LEFT_OUT: &str = "Tidemill-Nats-Payload-Left-Out";
 /// Room for the names and values above.
 const OWN_HEADERS: usize = 512;
 
@@ -49,7 +53,7 @@ pub(crate) struct Carried {
 
 impl Carried {
     /// Reads what [`park`] or [`redrive`] wrote; `None` if it is something else.
-    pub(crate) fn read(headers: &Headers, payload: bytes::Bytes) -> Option<Self> {
+    pub(crate) fn read(headers: &Headers, payload: Bytes) -> Option<Self> {
         Some(Self {
             message: Message {
                 subject: Subject::try_new(headers.get(SUBJECT)?).ok()?,
@@ -143,25 +147,19 @@ async fn store(
     carried: &Carried,
     extra: impl Fn(&mut HeaderBlock) + Send + Sync,
 ) -> Result<(), BrokerError> {
-    let room = headers_len(&carried.message.headers) + OWN_HEADERS;
-    let size = carried.message.payload.len() + room;
-    if size > connection.max_payload() {
-        return Err(NatsError::Unsendable(format!(
-            "the event {} has {size} bytes with what a retry adds, the server takes {} (its `max_payload`)",
-            carried.origin,
-            connection.max_payload()
-        ))
-        .into());
-    }
+    let room = shielded_len(&carried.message.headers) + OWN_HEADERS;
+    let left_out = carried.message.payload.len() + room > connection.max_payload();
     let question = || {
         let mut headers = HeaderBlock::new(async_nats::header::NATS_MESSAGE_ID, id, room);
         extra(&mut headers);
         carried.write(&mut headers);
-        Outbound {
-            subject: async_nats::Subject::from(subject.as_str()),
-            headers: Some(headers),
-            payload: carried.message.payload.clone(),
-        }
+        let payload = if left_out {
+            headers.push(LEFT_OUT, &place(&carried.origin));
+            Bytes::new()
+        } else {
+            carried.message.payload.clone()
+        };
+        Outbound { subject: async_nats::Subject::from(subject.as_str()), headers: Some(headers), payload }
     };
     let what = || format!("publishing to `{subject}`");
     let answer = connection.request(&what(), question, Patience::PUBLISH).await?;
@@ -170,6 +168,27 @@ async fn store(
     }
     read_ack(&what, &answer)?;
     Ok(())
+}
+
+/// Where the payload of an event stands, as [`LEFT_OUT`] says it.
+pub(crate) fn place(origin: &Origin) -> String {
+    format!("{}/{}", origin.stream, origin.sequence)
+}
+
+/// The payload of a stored message, also when it was left out. If the original's stream has dropped it meanwhile, that is
+/// logged and the payload is empty: the event fails as malformed and is seen, instead of vanishing.
+pub(crate) async fn payload_of(connection: &Connection, headers: &Headers, payload: Bytes) -> Result<Bytes, NatsError> {
+    let left_out = headers.get(LEFT_OUT).and_then(|place| place.split_once('/'));
+    let Some((stream, Ok(sequence))) = left_out.map(|(stream, sequence)| (stream, sequence.parse())) else {
+        return Ok(payload);
+    };
+    match stored::by_sequence(connection, stream, sequence).await? {
+        Some(original) => Ok(original.payload),
+        None => {
+            tracing::error!(stream, sequence, "the stream has dropped an event that was too large to be stored again");
+            Ok(payload)
+        }
+    }
 }
 
 /// Which of these redelivered events wait or stand elsewhere already. `own` is the sequence on the retry stream of a

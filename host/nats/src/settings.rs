@@ -89,9 +89,8 @@ fn shown(field: &str, value: &Value) -> String {
 
 fn shown_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
-    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
-    match units.into_iter().find(|(unit, _)| milliseconds >= *unit && milliseconds % unit == 0) {
-        Some((86_400_000, _)) => format!("{}h", milliseconds / 3_600_000),
+    let units: [(u128, &str); 3] = [(3_600_000, "h"), (60_000, "m"), (1000, "s")];
+    match units.into_iter().find(|(unit, _)| milliseconds.is_multiple_of(*unit)) {
         Some((unit, letter)) => format!("{}{letter}", milliseconds / unit),
         None => format!("{milliseconds}ms"),
     }

@@ -22,9 +22,10 @@ use crate::connection::{Connection, Patience};
 use crate::dead_letters::DeadLetters;
 use crate::error::unavailable;
 use crate::puller::{Arrival, Puller};
+use crate::rescue::{Rescue, Rescued};
 use crate::retry::{self, Carried};
 use crate::subjects;
-use crate::wire::{AckSubject, Outbound, headers_in};
+use crate::wire::{AckSubject, Outbound, headers_in, parse_headers};
 
 /// How long a pull waits for its first delivery.
 const FIRST: Duration = Duration::from_secs(1);
@@ -51,6 +52,7 @@ struct Intake {
     /// Credits of the retry stream.
     retry_share: usize,
     last_pull: Instant,
+    rescue: Rescue,
 }
 
 struct Waiting {
@@ -74,7 +76,13 @@ impl NatsSource {
             (subjects::RETRY_STREAM.to_owned(), subjects::retry_consumer(&route.name)),
         ];
         let puller = Puller::new(Arc::clone(&connection), consumers);
-        let intake = Intake { puller, waiting: VecDeque::new(), retry_share: 1, last_pull: Instant::now() };
+        let intake = Intake {
+            puller,
+            waiting: VecDeque::new(),
+            retry_share: 1,
+            last_pull: Instant::now(),
+            rescue: Rescue::default(),
+        };
         Self { connection, dead_letters, route, ack_wait, dead_letter_stream, intake: Mutex::new(intake) }
     }
 
@@ -85,7 +93,10 @@ impl NatsSource {
             if !self.connection.up(deadline).await {
                 return Err(unavailable("the connection is lost"));
             }
-            intake.puller.check().await?;
+            if intake.puller.check().await? && intake.rescue.suspicious() {
+                self.rescue(intake).await?;
+                continue;
+            }
             intake.ask(max).await?;
             match timeout_at(deadline, intake.puller.next()).await {
                 Ok(Ok(Some(arrival))) => self.receive(intake, arrival).await?,
@@ -115,7 +126,8 @@ impl NatsSource {
         }
         let own = ack.sequence;
         let (extra, headers) = (ack.delivered - 1, headers_in(message.headers.as_ref()));
-        let Some(carried) = Carried::read(&headers, message.payload.clone()) else {
+        let payload = retry::payload_of(&self.connection, &headers, message.payload.clone()).await?;
+        let Some(carried) = Carried::read(&headers, payload) else {
             tracing::error!(
                 route = %self.route.name, subject = message.subject.as_str(), sequence = own,
                 "a message in the retry stream was not written by Tidemill; it is left out"
@@ -133,6 +145,31 @@ impl NatsSource {
         };
         intake.waiting.push_back(Waiting { delivery, doubtful: delivered_before.then_some(Some(own)) });
         intake.retry_share = (intake.retry_share * 2).min(self.route.max_in_flight.div_ceil(4));
+        Ok(())
+    }
+
+    /// Fetches what breaks the connection whenever it is delivered.
+    async fn rescue(&self, intake: &mut Intake) -> Result<(), BrokerError> {
+        let consumer = subjects::consumer(&self.route.name);
+        let (stream, patterns) = (&self.route.stream, &self.route.subjects);
+        for Rescued { message, receipt } in
+            intake.rescue.look(&self.connection, stream.as_str(), &consumer, patterns).await?
+        {
+            let delivery = Delivery {
+                message: Message {
+                    subject: subject_in(&message.subject),
+                    headers: parse_headers(&message.headers),
+                    payload: message.payload,
+                },
+                origin: Origin { stream: stream.clone(), sequence: message.sequence },
+                attempt: 1,
+                stored: message.time,
+                first_failure: None,
+                redriven: 0,
+                receipt,
+            };
+            intake.waiting.push_back(Waiting { delivery, doubtful: Some(None) });
+        }
         Ok(())
     }
 
@@ -248,7 +285,7 @@ impl Source for NatsSource {
     }
 
     async fn dead_letter(&self, delivery: &Delivery, record: Message) -> Result<(), BrokerError> {
-        self.dead_letters.store(&self.route, &self.dead_letter_stream, delivery.redriven, &record).await?;
+        self.dead_letters.store(&self.route, &self.dead_letter_stream, delivery, &record).await?;
         let reason = format!("+TERM dead-lettered to {}", record.subject);
         self.settle(&delivery.receipt, Bytes::from(reason)).await
     }

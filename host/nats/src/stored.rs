@@ -31,6 +31,16 @@ pub(crate) struct Stored {
     pub(crate) payload: Bytes,
 }
 
+/// A message whose headers nobody has looked into.
+#[derive(Debug, Clone)]
+pub(crate) struct Unparsed {
+    pub(crate) subject: String,
+    pub(crate) sequence: u64,
+    pub(crate) time: SystemTime,
+    pub(crate) headers: Bytes,
+    pub(crate) payload: Bytes,
+}
+
 #[derive(Deserialize)]
 struct GetResponse {
     message: StoredJson,
@@ -119,18 +129,43 @@ pub(crate) async fn by_sequence(
 }
 
 async fn get(connection: &Connection, stream: &str, query: Value) -> Result<Option<Stored>, NatsError> {
+    let found = get_unparsed(connection, stream, query).await?;
+    Ok(found.map(|Unparsed { subject, sequence, time, headers, payload }| {
+        let headers = if headers.is_empty() { Headers::new() } else { parse_headers(&headers) };
+        Stored { subject, sequence, time, headers, payload }
+    }))
+}
+
+/// The messages with these sequences that exist, as they are.
+pub(crate) async fn unparsed(
+    connection: &Connection,
+    stream: &str,
+    sequences: Vec<u64>,
+) -> Result<Vec<Unparsed>, NatsError> {
+    let mut found = Vec::new();
+    for some in sequences.chunks(PAGE) {
+        let reads = some.iter().map(|sequence| get_unparsed(connection, stream, json!({ "seq": sequence })));
+        for message in futures_util::future::join_all(reads).await {
+            found.extend(message?);
+        }
+    }
+    Ok(found)
+}
+
+async fn get_unparsed(connection: &Connection, stream: &str, query: Value) -> Result<Option<Unparsed>, NatsError> {
     let call = format!("STREAM.MSG.GET.{stream}");
     let found = match connection.api::<GetResponse>(&call, &query).await? {
         Ok(response) => response.message,
         Err(error) if error.is_not_found() => return Ok(None),
         Err(error) => return Err(NatsError::Api { what: call, error }),
     };
-    let decode = |text: &str| {
-        STANDARD.decode(text).map_err(|error| NatsError::Unreadable { what: call.clone(), reason: error.to_string() })
+    let decode = |text: &str| match STANDARD.decode(text) {
+        Ok(bytes) => Ok(Bytes::from(bytes)),
+        Err(error) => Err(NatsError::Unreadable { what: call.clone(), reason: error.to_string() }),
     };
-    Ok(Some(Stored {
-        headers: if found.hdrs.is_empty() { Headers::new() } else { parse_headers(&decode(&found.hdrs)?) },
-        payload: decode(&found.data)?.into(),
+    Ok(Some(Unparsed {
+        headers: decode(&found.hdrs)?,
+        payload: decode(&found.data)?,
         time: parse_rfc3339(&found.time).unwrap_or(SystemTime::UNIX_EPOCH),
         subject: found.subject,
         sequence: found.seq,

@@ -95,6 +95,11 @@ pub(crate) fn shield(name: &str) -> Option<String> {
     (name.starts_with(SERVER_PREFIX) || name.starts_with(OWN_PREFIX)).then(|| format!("{SHIELD}{name}"))
 }
 
+/// How many bytes the headers of a message that is stored again take at most.
+pub(crate) fn shielded_len(headers: &Headers) -> usize {
+    headers_len(headers) + headers.len() * SHIELD.len()
+}
+
 /// Undoes [`shield`] and leaves out what the server and this adapter added.
 pub(crate) fn unshield(stored: &Headers) -> Headers {
     sorted(stored.iter().filter_map(|(name, value)| match name.strip_prefix(SHIELD) {

@@ -7,6 +7,8 @@
 mod conformance;
 mod connecting;
 mod crashes;
+mod outages;
 mod provisioning;
+mod retries;
 mod server;
-mod table;
+mod unreadable;

@@ -12,7 +12,7 @@ use tidemill_core::config::{NatsConfig, RouteConfig, Start, StreamConfig};
 use tidemill_core::envelope::Envelope;
 use tidemill_core::message::{Headers, Message};
 use tidemill_core::name::{RouteName, StreamName};
-use tidemill_core::port::{Admin, Broker, Commit, Delivery, Outgoing, Source};
+use tidemill_core::port::{Admin, Broker, BrokerError, Commit, Delivery, Outgoing, Source};
 use tidemill_core::retry::RetryPolicy;
 use tidemill_core::subject::{Subject, SubjectPattern};
 use tidemill_nats::NatsBroker;
@@ -36,9 +36,17 @@ impl Server {
     }
 
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        Self::start_on(free_address(), arguments)
+    }
+
+    pub(crate) fn start_at(address: SocketAddr) -> Self {
+        Self::start_on(address, &["-js"])
+    }
+
+    fn start_on(address: SocketAddr, arguments: &[&str]) -> Self {
         let mut server = Self {
             store: tempfile::tempdir().unwrap(),
-            address: free_address(),
+            address,
             process: None,
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
         };
@@ -151,6 +159,8 @@ impl World {
         reader.name = RouteName::try_new(&format!("reader-{}", fastrand::u64(..))).unwrap();
         reader.stream = StreamName::try_new("OUT").unwrap();
         reader.subjects = Vec::new();
+        // Nothing is acknowledged: everything must be in flight at once.
+        reader.max_in_flight = 100_000;
         reader.dead_letter = Subject::try_new(&format!("dlq.{}", reader.name)).unwrap();
         let source = self.broker.open(&reader).await.unwrap();
         let mut found = Vec::new();
@@ -176,7 +186,11 @@ impl World {
         let mut taken = Vec::new();
         while taken.len() < count {
             assert!(Instant::now() < deadline, "{} of {count} came", taken.len());
-            taken.extend(self.source.pull(count - taken.len()).await.unwrap());
+            match self.source.pull(count - taken.len()).await {
+                Ok(deliveries) => taken.extend(deliveries),
+                Err(BrokerError::Unavailable { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
         }
         taken
     }
