@@ -16,7 +16,7 @@ pub enum LogFormat {
 /// Starts logging at `level`, unless `TIDEMILL_LOG` says more (the syntax of `RUST_LOG`).
 pub fn start(format: LogFormat, level: &str) {
     let filter = EnvFilter::try_from_env("TIDEMILL_LOG").unwrap_or_else(|_| {
-        EnvFilter::new(format!("warn,tidemill={level},tidemill_core={level},tidemill_engine={level},tidemill_nats={level},tidemill_embedded={level},plugin={level}"))
+        EnvFilter::new(format!("warn,async_nats=warn,tidemill={level},tidemill_core={level},tidemill_engine={level},tidemill_nats={level},tidemill_embedded={level},plugin={level}"))
     });
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -55,8 +55,10 @@ impl EmbeddedBroker {
 impl Admin for EmbeddedBroker {
     async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Result<Published, BrokerError>> {
         let count = messages.len();
-        let job =
-            self.writer.submit(move |tx| Ok(messages.iter().map(|message| publish::publish(tx, message)).collect()));
+        let job = self.writer.submit(move |tx| {
+            let results = messages.iter().map(|message| publish::publish(tx, message)).collect();
+            Ok((results, messages))
+        });
         each(job.await, count)
     }
 
@@ -105,7 +107,10 @@ impl Broker for EmbeddedBroker {
 
     async fn commit(&self, commits: Vec<Commit>) -> Vec<Result<(), BrokerError>> {
         let count = commits.len();
-        let job = self.writer.submit(move |tx| Ok(commits.iter().map(|one| commit::commit(tx, one)).collect()));
+        let job = self.writer.submit(move |tx| {
+            let results = commits.iter().map(|one| commit::commit(tx, one)).collect();
+            Ok((results, commits))
+        });
         each(job.await, count)
     }
 
@@ -132,7 +137,222 @@ impl Broker for EmbeddedBroker {
     }
 }
 
-/// A group that failed fails each of its parts.
-fn each<T>(result: Result<Vec<Result<T, BrokerError>>, BrokerError>, count: usize) -> Vec<Result<T, BrokerError>> {
-    result.unwrap_or_else(|error| (0..count).map(|_| Err(error.clone())).collect())
+/// A group that failed fails each of its parts. What was worked on comes home to be dropped: freeing the many small
+/// pieces of a message is work that the one writer has no time for.
+fn each<T, W>(
+    answer: Result<(Vec<Result<T, BrokerError>>, W), BrokerError>,
+    count: usize,
+) -> Vec<Result<T, BrokerError>> {
+    match answer {
+        Ok((results, _worked_on)) => results,
+        Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use bytes::Bytes;
+    use tidemill_core::config::Start;
+    use tidemill_core::envelope::Envelope;
+    use tidemill_core::message::{Headers, Message};
+    use tidemill_core::name::{RouteName, StreamName};
+    use tidemill_core::port::Delivery;
+    use tidemill_core::retry::RetryPolicy;
+    use tidemill_core::subject::{Subject, SubjectPattern};
+
+    use super::*;
+    use crate::retention;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    fn stream() -> StreamConfig {
+        StreamConfig {
+            name: StreamName::try_new("IN").unwrap(),
+            subjects: vec![SubjectPattern::try_new("in.>").unwrap()],
+            envelope: Envelope::default(),
+            max_age: None,
+            max_bytes: None,
+            duplicate_window: Duration::from_secs(120),
+            replicas: 1,
+        }
+    }
+
+    fn route() -> RouteConfig {
+        RouteConfig {
+            name: RouteName::try_new("route").unwrap(),
+            stream: StreamName::try_new("IN").unwrap(),
+            subjects: vec![],
+            start: Start::All,
+            filter: None,
+            handler: PluginName::try_new("handler").unwrap(),
+            emits: vec![],
+            envelope: Envelope::default(),
+            timeout: Duration::from_secs(5),
+            max_in_flight: 16,
+            retry: RetryPolicy::default(),
+            dead_letter: Subject::try_new("dlq.route").unwrap(),
+        }
+    }
+
+    fn outgoing(id: &str, size: usize) -> Outgoing {
+        let subject = Subject::try_new("in.a").unwrap();
+        let message = Message { subject, headers: Headers::new(), payload: Bytes::from(vec![b'x'; size]) };
+        Outgoing { id: id.to_owned(), message }
+    }
+
+    fn settle(delivery: &Delivery) -> Commit {
+        let (origin, receipt) = (delivery.origin.clone(), delivery.receipt.clone());
+        Commit { route: RouteName::try_new("route").unwrap(), origin, receipt, emits: vec![] }
+    }
+
+    async fn with(streams: &[StreamConfig]) -> Arc<EmbeddedBroker> {
+        let broker = EmbeddedBroker::in_memory();
+        broker.provision(streams).await.unwrap();
+        broker
+    }
+
+    async fn publish(broker: &EmbeddedBroker, id: &str, size: usize) -> Result<Published, BrokerError> {
+        broker.publish(vec![outgoing(id, size)]).await.remove(0)
+    }
+
+    /// How many messages a stream holds.
+    async fn held(broker: &EmbeddedBroker) -> u64 {
+        let extent = |tx: &mut crate::transaction::Transaction<'_>| Ok(tx.ledger.streams[0].extent);
+        let extent = broker.writer.submit(extent).await.unwrap();
+        extent.end - extent.first
+    }
+
+    /// Tends the streams as if it were that much later.
+    async fn tend_after(broker: &EmbeddedBroker, later: Duration) {
+        let tend = move |tx: &mut crate::transaction::Transaction<'_>| {
+            tx.now += later;
+            retention::tend(tx)
+        };
+        broker.writer.submit(tend).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_paused_clock_makes_waiting_free() {
+        let broker = with(&[stream()]).await;
+        let source = broker.open(&route()).await.unwrap();
+        publish(&broker, "1", 10).await.unwrap();
+        let first = source.pull(1).await.unwrap().remove(0);
+        let begun = (Instant::now(), std::time::Instant::now());
+        source.park(&first, 2, DAY, SystemTime::now()).await.unwrap();
+        let back = loop {
+            if let Some(delivery) = source.pull(1).await.unwrap().pop() {
+                break delivery;
+            }
+        };
+        assert_eq!(back.attempt, 2);
+        assert_eq!(begun.0.elapsed().as_secs(), DAY.as_secs());
+        assert!(begun.1.elapsed() < Duration::from_secs(60));
+    }
+
+    #[tokio::test]
+    async fn after_a_failed_write_nothing_is_acknowledged_any_more() {
+        let broker = with(&[stream()]).await;
+        let source = broker.open(&route()).await.unwrap();
+        publish(&broker, "1", 10).await.unwrap();
+        let delivery = source.pull(1).await.unwrap().remove(0);
+        let break_down = |store: &Store| {
+            match store {
+                Store::Memory(memory) => memory.break_down(),
+                Store::Disk(_) => unreachable!("the broker is in memory"),
+            }
+            Ok(())
+        };
+        broker.log.read(break_down).unwrap();
+
+        for _ in 0..2 {
+            let answers =
+                [broker.commit(vec![settle(&delivery)]).await.remove(0), publish(&broker, "2", 10).await.map(|_| ())];
+            for answer in answers {
+                let text = answer.unwrap_err().to_string();
+                assert!(text.contains("could not be written: broken by a test; restart"), "{text}");
+            }
+        }
+        assert!(source.pull(1).await.is_err(), "nothing is handed out that could not be settled");
+        assert!(broker.close().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn old_messages_go_but_not_those_that_a_route_still_needs() {
+        let broker = with(&[StreamConfig { max_age: Some(DAY), ..stream() }]).await;
+        let source = broker.open(&route()).await.unwrap();
+        for id in ["1", "2", "3"] {
+            publish(&broker, id, 10).await.unwrap();
+        }
+        let deliveries = source.pull(2).await.unwrap();
+        broker.commit(vec![settle(&deliveries[0])]).await.remove(0).unwrap();
+
+        tend_after(&broker, DAY / 2).await;
+        assert_eq!(held(&broker).await, 3, "none is old");
+        tend_after(&broker, DAY * 2).await;
+        assert_eq!(held(&broker).await, 2, "the second is under way, the third not delivered yet");
+        source.release(&deliveries[1..]).await.unwrap();
+        assert_eq!(source.pull(9).await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_full_stream_gives_up_what_its_routes_have_settled() {
+        let broker = with(&[StreamConfig { max_bytes: Some(10_000), ..stream() }]).await;
+        let source = broker.open(&route()).await.unwrap();
+        for id in ["1", "2", "3"] {
+            publish(&broker, id, 3000).await.unwrap();
+        }
+        let full = publish(&broker, "4", 3000).await.unwrap_err();
+        assert!(matches!(full, BrokerError::Unavailable { .. }), "{full:?}");
+        let delivery = source.pull(1).await.unwrap().remove(0);
+        broker.commit(vec![settle(&delivery)]).await.remove(0).unwrap();
+        publish(&broker, "4", 3000).await.unwrap();
+        assert_eq!(held(&broker).await, 3);
+    }
+
+    #[tokio::test]
+    async fn an_id_is_forgotten_after_the_duplicate_window_and_not_before() {
+        let broker = with(&[stream()]).await;
+        publish(&broker, "1", 10).await.unwrap();
+        let again = |after: u64| {
+            let broker = Arc::clone(&broker);
+            async move {
+                let job = move |tx: &mut crate::transaction::Transaction<'_>| {
+                    tx.now += Duration::from_secs(after);
+                    retention::tend(tx)?;
+                    publish::publish(tx, &outgoing("1", 10))
+                };
+                broker.writer.submit(job).await.unwrap().duplicate
+            }
+        };
+        assert!(again(119).await);
+        assert!(!again(121).await);
+        assert!(again(125).await, "it is known again, in the next generation");
+        assert!(!again(1000).await);
+    }
+
+    #[tokio::test]
+    async fn names_and_subjects_that_would_clash_are_refused() {
+        let broker = with(&[stream()]).await;
+        let reserved = StreamConfig { name: StreamName::try_new("Tidemill_retry").unwrap(), ..stream() };
+        assert!(matches!(broker.provision(&[reserved]).await, Err(BrokerError::Refused(_))));
+        let overlapping = StreamConfig { name: StreamName::try_new("OTHER").unwrap(), ..stream() };
+        let text = broker.provision(&[overlapping]).await.unwrap_err().to_string();
+        assert_eq!(
+            text,
+            "the stream `OTHER` cannot capture `in.>`: `in.>` of the stream `IN` captures some of it already"
+        );
+    }
+
+    #[tokio::test]
+    async fn opening_a_route_again_hands_out_what_its_first_source_had() {
+        let broker = with(&[stream()]).await;
+        let first = broker.open(&route()).await.unwrap();
+        publish(&broker, "1", 10).await.unwrap();
+        let before = first.pull(1).await.unwrap().remove(0);
+        drop(first);
+        let again = broker.open(&route()).await.unwrap().pull(1).await.unwrap().remove(0);
+        assert_eq!(again.origin, before.origin);
+    }
 }

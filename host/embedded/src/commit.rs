@@ -34,8 +34,8 @@ pub(crate) fn commit(tx: &mut Transaction<'_>, commit: &Commit) -> Result<(), Br
     if !tx.is_unsettled(&route, &commit.origin)? {
         return Ok(());
     }
-    publish::check_all(tx, commit.emits.iter())?;
-    publish::store_all(tx, commit.emits.iter())?;
+    let streams = publish::check_all(tx, commit.emits.iter())?;
+    publish::store_all(tx, commit.emits.iter(), &streams)?;
     tx.settle(&route, &commit.origin);
     Ok(())
 }
@@ -55,8 +55,8 @@ pub(crate) fn commit_state(tx: &mut Transaction<'_>, batch: &StateCommit) -> Res
         return Ok(StateCommitted::Conflict { already_committed });
     }
     let emits = || batch.commits.iter().flat_map(|commit| commit.emits.iter());
-    publish::check_all(tx, emits())?;
-    publish::store_all(tx, emits())?;
+    let streams = publish::check_all(tx, emits())?;
+    publish::store_all(tx, emits(), &streams)?;
     for (route, commit) in routes.iter().zip(&batch.commits) {
         tx.settle(route, &commit.origin);
     }

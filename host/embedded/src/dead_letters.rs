@@ -29,7 +29,7 @@ pub(crate) fn bury(
     tx.ledger.dead_letter += 1;
     let id = tx.ledger.dead_letter;
     let row = DeadLetterRow { route: route.name.clone(), stored: tx.now, message: record };
-    tx.put(Table::DEAD_LETTERS, keys::sequence(id).to_vec(), row.encode(origin));
+    tx.put(Table::DEAD_LETTERS, keys::sequence(id), row.encode(origin));
     tx.settle(route, origin);
     Ok(())
 }
@@ -39,7 +39,7 @@ pub(crate) fn discard(tx: &mut Transaction<'_>, id: u64) -> Result<bool, BrokerE
     let key = keys::sequence(id);
     let there = tx.read(Table::DEAD_LETTERS, &key, |_| Ok(()))?.is_some();
     if there {
-        tx.remove(Table::DEAD_LETTERS, key.to_vec());
+        tx.remove(Table::DEAD_LETTERS, key);
     }
     Ok(there)
 }

@@ -10,7 +10,7 @@
 //!                     └──── settles in the routes' positions ────┘
 //! ```
 //!
-//! One thread writes. It takes every job that waits, lets each decide and write in one [`transaction`], makes the whole
+//! One thread writes. It takes every job that waits, lets each decide and write in one transaction, makes the whole
 //! group durable with a single sync, and then answers all of them. So a sync is paid per group and not per event, and
 //! no decision needs a lock that outlives it: revisions, ids and settlements are compared where they are changed.
 //!

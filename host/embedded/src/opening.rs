@@ -26,14 +26,14 @@ pub(crate) fn open(tx: &mut Transaction<'_>, config: &RouteConfig, now: Instant)
     if let Some(route) = tx.open_route(&config.name) {
         check_stream(config, &route.stream)?;
         // No pull may read on between counting what is ahead and saying so.
-        let _reading = lock(&route.reading);
+        let reading = lock(&route.reading);
         let from = lock(&route.position).next();
         let ahead = count_ahead(tx, stream, &interest, from)?;
         let mut position = lock(&route.position);
         position.turn_to(interest, end, ahead);
         position.give_all_back();
         drop(position);
-        drop(_reading);
+        drop(reading);
         return Ok(route);
     }
 

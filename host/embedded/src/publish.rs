@@ -1,11 +1,14 @@
 //! Storing messages: which stream, known already, room, append.
 
+use std::time::SystemTime;
+
 use tidemill_core::port::{BrokerError, Outgoing, Published};
 
 use crate::keys::{self, MAX_ID_BYTES};
 use crate::log::unavailable;
 use crate::retention;
-use crate::row::{Damaged, MessageRow, RowReader, RowWriter, from_nanos, nanos, size_of};
+use crate::row::{Damaged, MessageRow, from_nanos, nanos, size_of};
+use crate::store::Slice;
 use crate::transaction::Transaction;
 
 /// The largest message: headers, subject and payload. JetStream servers are commonly set to 1 to 8 MiB.
@@ -23,14 +26,17 @@ pub(crate) fn publish(tx: &mut Transaction<'_>, outgoing: &Outgoing) -> Result<P
     Ok(Published { stream: name, sequence, duplicate: false })
 }
 
-/// Whether all of these could be stored now, together. Writes nothing but what [`retention`] removes for room.
+/// Whether all of these could be stored now, together, and in which streams. Writes nothing but what
+/// [`retention`] removes for room.
 pub(crate) fn check_all<'e>(
     tx: &mut Transaction<'_>,
     emits: impl Iterator<Item = &'e Outgoing>,
-) -> Result<(), BrokerError> {
+) -> Result<Vec<usize>, BrokerError> {
+    let mut streams = Vec::new();
     let mut needed: Vec<(usize, u64)> = Vec::new();
     for emit in emits {
         let stream = check(tx, emit)?;
+        streams.push(stream);
         if tx.ledger.streams[stream].settings.max_bytes.is_some() && known(tx, stream, &emit.id)?.is_none() {
             let size = size_of(&emit.message) as u64;
             match needed.iter_mut().find(|(known, _)| *known == stream) {
@@ -39,18 +45,19 @@ pub(crate) fn check_all<'e>(
             }
         }
     }
-    needed.into_iter().try_for_each(|(stream, bytes)| make_room(tx, stream, bytes))
+    needed.into_iter().try_for_each(|(stream, bytes)| make_room(tx, stream, bytes))?;
+    Ok(streams)
 }
 
 /// Stores what [`check_all`] admitted, each id once.
 pub(crate) fn store_all<'e>(
     tx: &mut Transaction<'_>,
     emits: impl Iterator<Item = &'e Outgoing>,
+    streams: &[usize],
 ) -> Result<(), BrokerError> {
-    for emit in emits {
-        let stream = check(tx, emit)?;
-        if known(tx, stream, &emit.id)?.is_none() {
-            append(tx, stream, emit);
+    for (emit, stream) in emits.zip(streams) {
+        if known(tx, *stream, &emit.id)?.is_none() {
+            append(tx, *stream, emit);
         }
     }
     Ok(())
@@ -83,7 +90,7 @@ fn check(tx: &Transaction<'_>, outgoing: &Outgoing) -> Result<usize, BrokerError
 fn known(tx: &mut Transaction<'_>, stream: usize, id: &str) -> Result<Option<u64>, BrokerError> {
     let key = keys::message_id(stream, id);
     for table in tx.ledger.ids.tables() {
-        let found = tx.read(table, &key, read_id)?;
+        let found = tx.read(table, &key, decode_id)?;
         if let Some((sequence, expires)) = found
             && expires > tx.now
         {
@@ -104,18 +111,22 @@ fn append(tx: &mut Transaction<'_>, stream: usize, outgoing: &Outgoing) -> u64 {
     extent.last_stored = stored;
     let expires = now + target.settings.duplicate_window;
 
-    tx.put(messages, keys::sequence(sequence).to_vec(), MessageRow::encode(stored, &outgoing.message));
-    let table = tx.ledger.ids.tables()[0];
-    let mut row = RowWriter::with_capacity(16);
-    row.number(sequence).number(nanos(expires));
-    tx.put(table, keys::message_id(stream, &outgoing.id), row.finish());
+    let row = Slice::from(MessageRow::encode(&mut tx.scratch, stored, &outgoing.message));
+    tx.put(messages, keys::sequence(sequence), row);
+    let ids = tx.ledger.ids.tables()[0];
+    tx.put(ids, keys::message_id(stream, &outgoing.id), encode_id(sequence, expires));
     tx.note_appended(stream, sequence, outgoing.message.subject.clone());
     sequence
 }
 
-fn read_id(row: &[u8]) -> Result<(u64, std::time::SystemTime), Damaged> {
-    let mut row = RowReader::new(row, "a message id");
-    Ok((row.number()?, from_nanos(row.number()?)))
+/// Of a fixed width that fits into a [`Slice`] without memory of its own.
+fn encode_id(sequence: u64, expires: SystemTime) -> [u8; 16] {
+    ((u128::from(sequence) << 64) | u128::from(nanos(expires))).to_be_bytes()
+}
+
+fn decode_id(row: &[u8]) -> Result<(u64, SystemTime), Damaged> {
+    let both = row.try_into().map(u128::from_be_bytes).map_err(|_| Damaged("a message id"))?;
+    Ok(((both >> 64) as u64, from_nanos(both as u64)))
 }
 
 fn make_room(tx: &mut Transaction<'_>, stream: usize, needed: u64) -> Result<(), BrokerError> {

@@ -13,7 +13,7 @@ use tidemill_core::port::BrokerError;
 use crate::keys;
 use crate::log::lock;
 use crate::row::MessageRow;
-use crate::store::Table;
+use crate::store::{Slice, Table};
 use crate::transaction::Transaction;
 
 /// At most so many messages leave a stream within one group, so that no publisher waits for a cleaning day. Ten times
@@ -78,7 +78,7 @@ fn trim(
         }
         extent.first = sequence + 1;
         extent.bytes = extent.bytes.saturating_sub(crate::row::size_of(&message.message) as u64);
-        removed.push(key.to_vec());
+        removed.push(Slice::from(key));
         ControlFlow::Continue(())
     });
     tx.check(scanned)?;
@@ -104,6 +104,6 @@ fn turn_id_generation(tx: &mut Transaction<'_>) -> Result<(), BrokerError> {
     tx.ledger.ids.current = 1 - tx.ledger.ids.current;
     tx.ledger.ids.since = tx.now;
     let row = tx.ledger.ids.encode();
-    tx.put(Table::META, keys::ID_GENERATION.to_vec(), row);
+    tx.put(Table::META, keys::ID_GENERATION, row);
     Ok(())
 }

@@ -183,10 +183,10 @@ impl<'a> RowReader<'a> {
 // === impl MessageRow ===
 
 impl MessageRow {
-    pub(crate) fn encode(stored: SystemTime, message: &Message) -> Vec<u8> {
-        let mut row = RowWriter::with_capacity(size_of(message));
-        row.time(stored).message(message);
-        row.finish()
+    /// Encodes into `row`, whatever that held before.
+    pub(crate) fn encode<'a>(row: &'a mut RowWriter, stored: SystemTime, message: &Message) -> &'a [u8] {
+        row.0.clear();
+        &row.time(stored).message(message).0
     }
 
     pub(crate) fn decode(row: &[u8]) -> Read<Self> {
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let stored = from_nanos(1_700_000_000_123_456_789);
-        let read = MessageRow::decode(&MessageRow::encode(stored, &message())).unwrap();
+        let read = MessageRow::decode(MessageRow::encode(&mut RowWriter::default(), stored, &message())).unwrap();
         assert_eq!((read.stored, read.message), (stored, message()));
 
         let returning = ReturningRow {
@@ -312,7 +312,8 @@ mod tests {
 
     #[test]
     fn a_damaged_row_is_an_error_wherever_it_ends() {
-        let row = MessageRow::encode(SystemTime::now(), &message());
+        let mut row = RowWriter::default();
+        let row = MessageRow::encode(&mut row, SystemTime::now(), &message());
         for length in 0..row.len() - 3 {
             assert!(MessageRow::decode(&row[..length]).is_err(), "cut at {length}");
         }

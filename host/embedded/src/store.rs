@@ -14,6 +14,10 @@ use tidemill_core::port::BrokerError;
 pub(crate) use disk::Disk;
 pub(crate) use memory::Memory;
 
+/// A key or a value: up to 20 bytes stand in place, more are shared when cloned. fjall keeps rows in it, so that a row
+/// is copied once on its way in.
+pub(crate) use fjall::Slice;
+
 /// A table. The named ones always exist; each stream has one more for its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Table(usize);
@@ -54,15 +58,15 @@ pub(crate) struct StoreError(String);
 pub(crate) struct Batch {
     rows: Vec<Change>,
     /// Where the rows of the named tables are.
-    index: [HashMap<Vec<u8>, usize>; Table::NAMED.len()],
+    index: [HashMap<Slice, usize>; Table::NAMED.len()],
     bytes: usize,
 }
 
 pub(crate) struct Change {
     table: Table,
-    key: Vec<u8>,
+    key: Slice,
     /// `None` removes.
-    value: Option<Vec<u8>>,
+    value: Option<Slice>,
 }
 
 // === impl Store ===
@@ -140,11 +144,11 @@ impl Store {
 // === impl Batch ===
 
 impl Batch {
-    pub(crate) fn put(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
+    pub(crate) fn put(&mut self, table: Table, key: Slice, value: Slice) {
         self.set(table, key, Some(value));
     }
 
-    pub(crate) fn remove(&mut self, table: Table, key: Vec<u8>) {
+    pub(crate) fn remove(&mut self, table: Table, key: Slice) {
         self.set(table, key, None);
     }
 
@@ -164,8 +168,8 @@ impl Batch {
     }
 
     /// One row per key, also when it is written twice: an engine keeps no order inside a batch.
-    fn set(&mut self, table: Table, key: Vec<u8>, value: Option<Vec<u8>>) {
-        self.bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+    fn set(&mut self, table: Table, key: Slice, value: Option<Slice>) {
+        self.bytes += key.len() + value.as_ref().map_or(0, |value| value.len());
         if let Some(index) = self.index.get_mut(table.0) {
             if let Some(row) = index.get(&key) {
                 self.rows[*row].value = value;

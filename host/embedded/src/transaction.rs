@@ -17,13 +17,15 @@ use crate::ledger::{Ledger, encode_counter};
 use crate::log::{Log, lock};
 use crate::position::When;
 use crate::route::Route;
-use crate::row::Damaged;
-use crate::store::{Batch, Store, StoreError, Table};
+use crate::row::{Damaged, RowWriter};
+use crate::store::{Batch, Slice, Store, StoreError, Table};
 
 pub(crate) struct Transaction<'a> {
     pub(crate) ledger: &'a mut Ledger,
     pub(crate) store: &'a Store,
     pub(crate) now: SystemTime,
+    /// Where messages are encoded before they are put: one memory for all of a group.
+    pub(crate) scratch: RowWriter,
     log: &'a Log,
     batch: Batch,
     /// Streams that got messages.
@@ -75,6 +77,7 @@ impl<'a> Transaction<'a> {
             ledger,
             store,
             now: SystemTime::now(),
+            scratch: RowWriter::default(),
             log,
             batch: Batch::default(),
             grown: Vec::new(),
@@ -106,12 +109,12 @@ impl<'a> Transaction<'a> {
         self.check(found.and_then(|row| row.transpose().map_err(StoreError::new)))
     }
 
-    pub(crate) fn put(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
-        self.batch.put(table, key, value);
+    pub(crate) fn put(&mut self, table: Table, key: impl Into<Slice>, value: impl Into<Slice>) {
+        self.batch.put(table, key.into(), value.into());
     }
 
-    pub(crate) fn remove(&mut self, table: Table, key: Vec<u8>) {
-        self.batch.remove(table, key);
+    pub(crate) fn remove(&mut self, table: Table, key: impl Into<Slice>) {
+        self.batch.remove(table, key.into());
     }
 
     /// An error of the store, or a row that cannot be read, is the end of this group, also for jobs that never asked:
@@ -240,10 +243,10 @@ impl<'a> Transaction<'a> {
             self.put(Table::META, keys::extent(stream), extent);
         }
         if self.ledger.revision != self.counters.revision {
-            self.put(Table::META, keys::REVISION.to_vec(), encode_counter(self.ledger.revision));
+            self.put(Table::META, keys::REVISION, encode_counter(self.ledger.revision));
         }
         if self.ledger.dead_letter != self.counters.dead_letter {
-            self.put(Table::META, keys::DEAD_LETTER.to_vec(), encode_counter(self.ledger.dead_letter));
+            self.put(Table::META, keys::DEAD_LETTER, encode_counter(self.ledger.dead_letter));
         }
     }
 

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use tidemill_core::config::{RouteConfig, RuntimeConfig};
+use tidemill_core::config::{OnMissing, RouteConfig, RuntimeConfig};
 use tidemill_core::json::{self, JsonLimits};
-use tidemill_core::schema::Schemas;
+use tidemill_core::schema::{SchemaError, Schemas};
 
 use super::{Output, say, say_json};
 use crate::exit::{Coded, Kind};
@@ -94,7 +94,8 @@ struct Verdict<'a> {
 fn explain(config: &RuntimeConfig, output: Output, file: &Path, subject: Option<&str>) -> Result<()> {
     let fed = first_line(file, subject).coded(Kind::BadData)?;
     let schemas = files::load_schemas(config)?;
-    let verdicts: Vec<Verdict> = config.routes.iter().map(|route| judge(route, &fed, &schemas)).collect();
+    let verdicts: Vec<Verdict> =
+        config.routes.iter().map(|route| judge(route, &fed, &schemas, config.schemas.on_missing)).collect();
     if output == Output::Json {
         let list = verdicts.iter().map(|verdict| {
             json!({ "route": verdict.route.name.as_str(), "takes": verdict.takes, "why": verdict.why, "filter": verdict.filter })
@@ -123,7 +124,7 @@ fn first_line(file: &Path, subject: Option<&str>) -> Result<Fed> {
     first.with_context(|| format!("`{}` holds no event", file.display()))?
 }
 
-fn judge<'a>(route: &'a RouteConfig, fed: &Fed, schemas: &Schemas) -> Verdict<'a> {
+fn judge<'a>(route: &'a RouteConfig, fed: &Fed, schemas: &Schemas, on_missing: OnMissing) -> Verdict<'a> {
     let no = |why: String| Verdict { route, takes: false, why, filter: None };
     let subject = fed.outgoing.message.subject.as_str();
     if !route.subjects.iter().any(|pattern| pattern.matches(subject)) {
@@ -139,8 +140,10 @@ fn judge<'a>(route: &'a RouteConfig, fed: &Fed, schemas: &Schemas) -> Verdict<'a
         Err(_) if event.data.is_empty() => None,
         Err(error) => return no(format!("would be dead-lettered as malformed: {error}")),
     };
-    if let Err(error) = schemas.check(&event, data.as_ref()) {
-        return no(format!("would be dead-lettered: {error}"));
+    match schemas.check(&event, data.as_ref()) {
+        Err(SchemaError::Missing { .. }) if on_missing != OnMissing::Reject => {}
+        Err(error) => return no(format!("would be dead-lettered: {error}")),
+        Ok(()) => {}
     }
     match &route.filter {
         None => Verdict { route, takes: true, why: format!("no filter; handled by {}", route.handler), filter: None },

@@ -78,10 +78,14 @@ fn dead_letters_are(home: &Home, case: &Path) {
 }
 
 fn copy_schemas(case: &Path, home: &Home) {
-    for entry in fs::read_dir(case.join("schemas")).into_iter().flatten() {
-        let path = entry.unwrap().path();
-        let name = format!("schemas/{}", path.file_name().unwrap().to_string_lossy());
-        home.write(&name, &fs::read_to_string(&path).unwrap());
+    let folder = case.join("schemas");
+    let mut open = vec![folder.clone()];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if let Ok(text) = fs::read_to_string(&path) {
+            home.write(&format!("schemas/{}", path.strip_prefix(&folder).unwrap().display()), &text);
+        }
     }
 }
 

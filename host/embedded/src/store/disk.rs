@@ -24,9 +24,9 @@ const CACHE: u64 = 16 * MIB;
 const BACKGROUND_THREADS: usize = 2;
 
 /// A flushed memtable becomes one file; smaller ones mean more of them and more merging, larger ones more memory.
-const MESSAGE_MEMTABLE: u64 = 24 * MIB;
-const ID_MEMTABLE: u64 = 12 * MIB;
-const SMALL_MEMTABLE: u64 = 4 * MIB;
+const MESSAGE_MEMTABLE: u64 = 12 * MIB;
+const ID_MEMTABLE: u64 = 6 * MIB;
+const SMALL_MEMTABLE: u64 = 2 * MIB;
 
 pub(crate) struct Disk {
     database: Database,

@@ -5,9 +5,9 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-use super::{Change, StoreError, Table};
+use super::{Change, Slice, StoreError, Table};
 
-type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+type Rows = BTreeMap<Slice, Slice>;
 
 pub(crate) struct Memory {
     tables: RwLock<Vec<Rows>>,
@@ -63,7 +63,7 @@ impl Memory {
         for Change { table, key, value } in rows {
             match value {
                 Some(value) => tables[table.0].insert(key, value),
-                None => tables[table.0].remove(&key),
+                None => tables[table.0].remove::<[u8]>(&key),
             };
         }
         Ok(())
