@@ -91,6 +91,11 @@ impl EmitCollector {
         })
     }
 
+    /// The first refusal so far.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.refused.as_ref()
+    }
+
     /// The emits, or the first refusal: a call that wanted something it must not do did not succeed.
     pub fn finish(self) -> Result<Vec<Emit>, Refusal> {
         match self.refused {

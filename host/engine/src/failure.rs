@@ -69,6 +69,11 @@ pub(crate) fn outcome(ended: Ended<'_>) -> Result<Effects, Failure> {
     }
     match returned {
         Err(stop) => Err(explain(stop, Phase::Handle(&call.route), limiter, log)),
+        // A handler that passes a refusal on with `?` asks for a retry; what it meets is the refusal.
+        Ok(Err(GuestFailure::Retry(_))) if call.emits.refusal().is_some() => {
+            let refusal = call.emits.refusal().map(ToString::to_string).unwrap_or_default();
+            Err(with_tail(Failure::new(FailureKind::EffectRefused, refusal), log))
+        }
         Ok(Err(said)) => Err(with_tail(verdict(said), log)),
         Ok(Ok(())) => match call.emits.finish() {
             Ok(emits) => Ok(Effects { emits, state: call.state.and_then(|state| state.finish()) }),
