@@ -23,6 +23,9 @@ mod tidemill_run;
 
 use std::time::Duration;
 
+/// Handles so many events and says how long it took.
+type Contestant = fn(usize) -> Duration;
+
 fn main() {
     // `cargo bench` passes `--bench`; numbers are ours.
     let numbers: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
@@ -37,12 +40,11 @@ fn main() {
     let mut nats = Vec::new();
     let mut embedded = Vec::new();
     for round in 0..rounds {
-        let contestants: [(&mut Vec<f64>, fn(usize) -> Duration); 3] = [
+        let mut contestants: Vec<(&mut Vec<f64>, Contestant)> = vec![
             (&mut native, native::run),
             (&mut nats, tidemill_run::on_nats),
             (&mut embedded, tidemill_run::on_embedded),
         ];
-        let mut contestants: Vec<_> = contestants.into_iter().collect();
         contestants.rotate_left(round % 3);
         for (results, run) in contestants {
             results.push(events as f64 / run(events).as_secs_f64());

@@ -20,7 +20,7 @@ struct Order {
     total: f64,
 }
 
-pub fn run(events: usize) -> Duration {
+pub(crate) fn run(events: usize) -> Duration {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(consume(events))
 }
@@ -76,7 +76,7 @@ async fn consume(events: usize) -> Duration {
 }
 
 /// Publishes the orders, pipelined.
-pub async fn publish(context: &jetstream::Context, events: usize) {
+pub(crate) async fn publish(context: &jetstream::Context, events: usize) {
     let mut acks = futures_util::stream::iter(0..events)
         .map(|number| async move {
             let mut headers = HeaderMap::new();

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 /// The data of order `number`: about 300 bytes, always above the fraud threshold.
-pub fn data(number: usize) -> Vec<u8> {
+pub(crate) fn data(number: usize) -> Vec<u8> {
     let order = json!({
         "order_id": format!("ord-{number:08}"),
         "customer_id": format!("cus-{:05}", number % 10_000),
@@ -20,7 +20,7 @@ pub fn data(number: usize) -> Vec<u8> {
 }
 
 /// Names and values of the CloudEvents headers of order `number`.
-pub fn headers(number: usize) -> [(&'static str, String); 5] {
+pub(crate) fn headers(number: usize) -> [(&'static str, String); 5] {
     [
         ("ce-specversion", "1.0".to_owned()),
         ("ce-id", format!("evt-{number:08}")),
@@ -31,7 +31,7 @@ pub fn headers(number: usize) -> [(&'static str, String); 5] {
 }
 
 /// The schema that both contestants check.
-pub const SCHEMA: &str = r#"{
+pub(crate) const SCHEMA: &str = r#"{
   "$schema": "https://json-schema.org/draft/2020-12/schema",
   "type": "object",
   "required": ["order_id", "customer_id", "total", "currency", "items"],

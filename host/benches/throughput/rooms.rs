@@ -23,7 +23,7 @@ use super::orders;
 
 const ROUNDS: usize = 20_000;
 
-pub fn report(plugin: &Path) {
+pub(crate) fn report(plugin: &Path) {
     let message = Message {
         subject: Subject::try_new("orders.created").unwrap(),
         headers: orders::headers(7).into_iter().collect(),
@@ -48,8 +48,7 @@ pub fn report(plugin: &Path) {
     let engine = Engine::new(EngineOptions::default()).unwrap();
     let name = PluginName::try_new("fraud-check").unwrap();
     let started = Instant::now();
-    let plugin =
-        runtime.block_on(engine.load(&name, &std::fs::read(plugin).unwrap(), &PluginConfig::default())).unwrap();
+    let plugin = engine.load(&name, &std::fs::read(plugin).unwrap(), &PluginConfig::default()).unwrap();
     let compiled = started.elapsed();
     let settings = Arc::new(CallSettings {
         route: RouteName::try_new("fraud").unwrap(),
@@ -89,7 +88,7 @@ fn line(name: &str, started: Instant) {
 }
 
 /// Resident memory of this process.
-pub fn resident_mib() -> u64 {
+pub(crate) fn resident_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024

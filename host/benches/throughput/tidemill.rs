@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::server::{Server, root};
 use super::{native, orders};
 
-pub fn on_nats(events: usize) -> Duration {
+pub(crate) fn on_nats(events: usize) -> Duration {
     let server = Server::start();
     let home = tempfile::tempdir().unwrap();
     write(home.path(), &format!("broker: {{ nats: {{ servers: [\"{}\"] }} }}\n", server.url));
@@ -28,7 +28,7 @@ pub fn on_nats(events: usize) -> Duration {
     })
 }
 
-pub fn on_embedded(events: usize) -> Duration {
+pub(crate) fn on_embedded(events: usize) -> Duration {
     let home = tempfile::tempdir().unwrap();
     write(home.path(), "");
     host_runtime().block_on(async {

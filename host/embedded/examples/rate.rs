@@ -123,7 +123,7 @@ fn commit(route: &RouteName, delivery: Delivery) -> anyhow::Result<Commit> {
         route: route.clone(),
         origin: delivery.origin,
         receipt: delivery.receipt,
-        emits: vec![outgoing("out.checked", &id)?],
+        emits: vec![outgoing("out.checked", &id)?].into(),
     })
 }
 

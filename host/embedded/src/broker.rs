@@ -204,7 +204,7 @@ mod tests {
 
     fn settle(delivery: &Delivery) -> Commit {
         let (origin, receipt) = (delivery.origin.clone(), delivery.receipt.clone());
-        Commit { route: RouteName::try_new("route").unwrap(), origin, receipt, emits: vec![] }
+        Commit { route: RouteName::try_new("route").unwrap(), origin, receipt, emits: Arc::default() }
     }
 
     async fn with(streams: &[StreamConfig]) -> Arc<EmbeddedBroker> {

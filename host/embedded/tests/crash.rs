@@ -242,7 +242,7 @@ fn commit(delivery: &Delivery, to: &str) -> Commit {
         route: RouteName::try_new("work").expect("a name"),
         origin: delivery.origin.clone(),
         receipt: delivery.receipt.clone(),
-        emits: vec![outgoing(to, &delivery.origin.sequence.to_string())],
+        emits: vec![outgoing(to, &delivery.origin.sequence.to_string())].into(),
     }
 }
 

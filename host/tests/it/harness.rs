@@ -18,28 +18,28 @@ use tidemill_core::retry::RetryPolicy;
 use tidemill_core::subject::{Subject, SubjectPattern};
 
 /// The repository.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
 /// Which broker a test runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum On {
+pub(crate) enum On {
     Embedded,
     Nats,
 }
 
 /// A folder of its own with a `runtime.yaml`, and the server that it names.
-pub struct Home {
-    pub dir: tempfile::TempDir,
-    pub server: Option<Server>,
+pub(crate) struct Home {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) server: Option<Server>,
 }
 
 // === impl Home ===
 
 impl Home {
     /// Writes the configuration; on NATS with a `broker:` in front that names a fresh server.
-    pub fn new(on: On, config: &str) -> Self {
+    pub(crate) fn new(on: On, config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let server = (on == On::Nats).then(Server::start);
         let home = Self { dir, server };
@@ -48,24 +48,24 @@ impl Home {
     }
 
     /// Writes the configuration anew.
-    pub fn configure(&self, config: &str) {
+    pub(crate) fn configure(&self, config: &str) {
         let broker =
             self.server.as_ref().map(|server| format!("broker: {{ nats: {{ servers: [\"{}\"] }} }}\n", server.url));
         fs::write(self.path("runtime.yaml"), format!("{config}\n{}", broker.unwrap_or_default())).unwrap();
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
     /// Copies one of the repository's committed plugins.
-    pub fn install(&self, plugins: &[&str]) {
+    pub(crate) fn install(&self, plugins: &[&str]) {
         fs::create_dir_all(self.path("plugins")).unwrap();
         for plugin in plugins {
             let file = format!("plugins/{plugin}.wasm");
@@ -73,19 +73,19 @@ impl Home {
         }
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
         command.current_dir(self.dir.path()).args(arguments).stdin(Stdio::null());
         command
     }
 
     /// Runs the binary to its end.
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         Ran::of(self.command(arguments).output().unwrap())
     }
 
     /// Runs it to its end, which must be success, and answers its JSON.
-    pub fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let mut with_json = arguments.to_vec();
         with_json.extend(["--output", "json"]);
         let ran = self.run(&with_json);
@@ -93,12 +93,12 @@ impl Home {
         serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {}", ran.out))
     }
 
-    pub fn config(&self) -> RuntimeConfig {
+    pub(crate) fn config(&self) -> RuntimeConfig {
         files::load_config(&self.path("runtime.yaml")).unwrap().config
     }
 
     /// The broker itself, when no host runs.
-    pub async fn broker(&self) -> Arc<dyn Broker> {
+    pub(crate) async fn broker(&self) -> Arc<dyn Broker> {
         let config = self.config();
         let broker = app::connect(&config).await.unwrap();
         broker.provision(&config.streams).await.unwrap();
@@ -106,7 +106,7 @@ impl Home {
     }
 
     /// Every event of a stream, read through a route of the test's own.
-    pub async fn events(&self, broker: &Arc<dyn Broker>, stream: &str) -> Vec<Event> {
+    pub(crate) async fn events(&self, broker: &Arc<dyn Broker>, stream: &str) -> Vec<Event> {
         let route = RouteConfig {
             name: RouteName::try_new(&format!("verify-{}", uuid::Uuid::now_v7().simple())).unwrap(),
             stream: StreamName::try_new(stream).unwrap(),
@@ -152,10 +152,10 @@ impl Home {
 }
 
 /// What a run of the binary left behind.
-pub struct Ran {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
@@ -169,15 +169,15 @@ impl Ran {
 }
 
 /// A `nats-server` on a port and a store of its own; it may be killed and started again.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     port: u16,
-    pub url: String,
+    pub(crate) url: String,
     store: tempfile::TempDir,
 }
 
 impl Server {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let store = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = launch(port, store.path());
@@ -185,7 +185,7 @@ impl Server {
     }
 
     /// SIGKILL, then the same store again after a pause.
-    pub fn kill_and_restart(&mut self, pause: Duration) {
+    pub(crate) fn kill_and_restart(&mut self, pause: Duration) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         std::thread::sleep(pause);

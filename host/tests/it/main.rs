@@ -6,4 +6,5 @@ mod cases;
 mod cli;
 mod conservation;
 mod harness;
+mod plugins;
 mod shop;
