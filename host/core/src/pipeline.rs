@@ -7,13 +7,13 @@
 //!  └────────────────── a free place ────────────────┘
 //! ```
 //!
-//! A route has `max_in_flight` places. The [`tap`] takes places first and then pulls that many deliveries; each occupies
+//! A route has `max_in_flight` places. The `tap` takes places first and then pulls that many deliveries; each occupies
 //! its place until it is settled. Nothing else bounds or queues, so nothing grows. Workers run on the guests' threads, tap
 //! and settler on the host's: a guest that spins never owns the broker's heartbeats.
 //!
 //! What must stay true:
-//! - A delivery is settled by the [`settler`] alone, and only with a [`Disposition`]. Whoever drops one instead causes a
-//!   redelivery, never a loss: [`Place`] frees the place, and the broker delivers again.
+//! - A delivery is settled by the `settler` alone, and only with a [`Disposition`]. Whoever drops one instead causes a
+//!   redelivery, never a loss: `Place` frees the place, and the broker delivers again.
 //! - Effects are committed only after the handler returned success; the commit settles the delivery.
 //! - A dead letter is confirmed before the original is removed ([`Source::dead_letter`]).
 //! - Stopping closes the tap only. What runs finishes, commits and settles.

@@ -1,7 +1,7 @@
 //! The doors of the house: what the event path needs from a broker and from an engine.
 //!
 //! Each method says what is guaranteed on `Ok`, what may have happened on `Err`, and whether it may be cancelled or
-//! repeated. [`conformance`](crate::conformance) is that text as code; it runs against every broker.
+//! repeated. `conformance` (a feature) is that text as code; it runs against every broker.
 //!
 //! A broker decides nothing. It turns these calls into its protocol and its errors into [`BrokerError`]. Work travels in
 //! batches, because a task, a wake-up or a disk write per event costs more than the event itself (see
