@@ -3,6 +3,7 @@
 //! ```sh
 //! NATS_SERVER=$(tools/nats-server) cargo bench -p tidemill --bench throughput            # everything
 //! NATS_SERVER=$(tools/nats-server) cargo bench -p tidemill --bench throughput -- 50000 3 # events per run, rounds
+//! cargo bench -p tidemill --bench throughput -- memory                                   # a million events, resident memory
 //! ```
 //!
 //! One event: fetch, parse, validate, filter, compute, publish one event, acknowledge. 300-byte orders, file storage, server and
@@ -31,6 +32,9 @@ fn main() {
     let numbers: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
     let events = numbers.first().copied().unwrap_or(100_000);
     let rounds = numbers.get(1).copied().unwrap_or(5);
+    if std::env::args().any(|argument| argument == "memory") {
+        return tidemill_run::memory(events.max(1_000_000));
+    }
     let plugin = server::root().join("plugins/fraud-check.wasm");
     println!("{events} events a run, {rounds} rounds, {} cores\n", std::thread::available_parallelism().unwrap());
 
@@ -57,7 +61,6 @@ fn main() {
     println!("\ntidemill on JetStream / native     {:.2}", ours / base);
     println!("embedded log / tidemill on JetStream {:.2}", log / ours);
     println!("embedded log / native on JetStream   {:.2}", log / base);
-    println!("resident memory of this process, which also holds the native contestant: {} MiB", rooms::resident_mib());
 }
 
 fn print(name: &str, results: &mut [f64]) -> f64 {

@@ -13,6 +13,7 @@ use tidemill_core::port::Outgoing;
 use tidemill_core::subject::Subject;
 use tokio::sync::watch;
 
+use super::rooms::resident_mib;
 use super::server::{Server, root};
 use super::{native, orders};
 
@@ -41,6 +42,36 @@ pub(crate) fn on_embedded(events: usize) -> Duration {
         }
         work(app, events).await
     })
+}
+
+/// Resident memory while so many events pass through the embedded log, ten times on the way.
+pub(crate) fn memory(events: usize) {
+    let home = tempfile::tempdir().unwrap();
+    write(home.path(), "");
+    host_runtime().block_on(async {
+        let app = build(home.path()).await;
+        println!("resident memory: {} MiB when ready", resident_mib());
+        let (stop, stopped) = watch::channel(false);
+        let feeding = async {
+            let mut published = 0;
+            while published < events {
+                let batch = (published..events.min(published + 500)).map(order).collect();
+                for result in app.broker().publish(batch).await {
+                    result.unwrap();
+                }
+                published = events.min(published + 500);
+                while (app.summary().routes[0].counts.done as usize) + 2000 < published {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                if published % (events / 10) == 0 {
+                    println!("  {} MiB after {published} events", resident_mib());
+                }
+            }
+            stop.send_replace(true);
+        };
+        let (ran, ()) = tokio::join!(app.run(stopped), feeding);
+        ran.unwrap();
+    });
 }
 
 /// What `tidemill run` uses.

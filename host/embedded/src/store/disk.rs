@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
+use fjall::config::PinningPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::{Change, StoreError, Table};
@@ -113,6 +114,13 @@ impl Disk {
 }
 
 fn open_table(database: &Database, name: &str, memtable: u64) -> Result<Keyspace, StoreError> {
-    let options = || KeyspaceCreateOptions::default().max_memtable_size(memtable).manual_journal_persist(true);
+    // Indexes and filters go through the cache instead of staying in memory, which would grow with every stored message.
+    let options = || {
+        KeyspaceCreateOptions::default()
+            .max_memtable_size(memtable)
+            .manual_journal_persist(true)
+            .index_block_pinning_policy(PinningPolicy::all(false))
+            .filter_block_pinning_policy(PinningPolicy::all(false))
+    };
     database.keyspace(name, options).map_err(StoreError::new)
 }
