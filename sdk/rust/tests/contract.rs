@@ -23,3 +23,15 @@ fn the_copy_of_the_contract_is_current() -> io::Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn the_readme_of_the_repository_shows_the_handler_that_is_tested_here() {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let block = |file: &str, start: &str| {
+        let text = std::fs::read_to_string(here.join(file)).expect("the file is there");
+        let from = text.split_once(start).expect("the handler is there").1.to_owned();
+        from.split_once("tidemill_sdk::handler!").expect("the handler ends").0.to_owned()
+    };
+    let start = "use tidemill_sdk::prelude::*;";
+    assert_eq!(block("../../README.md", start), block("README.md", start));
+}
