@@ -96,7 +96,9 @@ impl App {
             tracing::warn!("State is not committed in time; the deliveries come back at the next start");
             spaces.abort_all();
         }
-        self.broker.close().await.map_err(exit::broker)
+        self.broker.close().await.map_err(exit::broker)?;
+        tracing::info!("Stopped; everything that was taken is settled or stays in its stream");
+        Ok(())
     }
 
     async fn drain(&self, running: &mut JoinSet<()>, mut stop: watch::Receiver<bool>) {
@@ -202,9 +204,9 @@ pub fn load_plugins(engine: &Engine, config: &RuntimeConfig) -> Result<Plugins> 
     }
     if !problems.is_empty() {
         return Err(anyhow!(
-            "{}\n{} plugins cannot be used. Nothing was started.",
+            "{}\n{}. Nothing was started.",
             problems.join("\n"),
-            problems.len()
+            files::counted(problems.len(), "unusable plugin")
         ))
         .coded(Kind::BadConfiguration);
     }
@@ -217,7 +219,7 @@ fn load_plugin(engine: &Engine, config: &RuntimeConfig, name: &PluginName) -> Re
         bail!("there is no `{}`; {}", path.display(), present(&config.plugins_dir));
     }
     let bytes = files::read_plugin(&path)?;
-    Ok(engine.load(name, &bytes, &plugin_settings(config, name))?)
+    engine.load(name, &bytes, &plugin_settings(config, name)).with_context(|| format!("`{}`", path.display()))
 }
 
 /// Which plugins there are, for somebody who named another one.

@@ -45,7 +45,11 @@ fn parse(text: &str, line: usize, given: Option<&Subject>) -> Result<Fed> {
     let value: Value = serde_json::from_str(text).context("expected a JSON object")?;
     let named = value.get("subject").and_then(Value::as_str);
     if value.get("specversion").is_some() {
-        let Some(subject) = given else { bail!("a bare CloudEvent needs `--subject SUBJECT`") };
+        let Some(subject) = given else {
+            bail!(
+                "a CloudEvent alone names no subject: write {{\"subject\": \"…\", \"event\": …}}, or use `tidemill emit --subject SUBJECT`"
+            )
+        };
         return event_line(&value, subject.clone(), line);
     }
     let subject = match (named, given) {

@@ -1,10 +1,10 @@
 //! What the configuration needs from this machine: its own text, environment, secrets, schemas and plugins.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use tidemill_core::config::{self, Lookup, RuntimeConfig, Secret};
+use tidemill_core::config::{self, Lookup, OnMissing, RuntimeConfig, Secret};
 use tidemill_core::schema::{SchemaFile, Schemas};
 
 use crate::exit::{Coded, Kind};
@@ -34,6 +34,11 @@ impl Machine {
     pub fn for_config(path: &Path) -> Self {
         let base = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Self { base: base.to_owned() }
+    }
+
+    /// The path as seen from the configuration's folder, without `./` in between.
+    fn beside(&self, path: &Path) -> PathBuf {
+        self.base.join(path).components().filter(|part| *part != Component::CurDir).collect()
     }
 }
 
@@ -78,10 +83,10 @@ pub fn load_config(path: &Path) -> Result<Loaded> {
     let mut config = config::load(&text, &machine)
         .map_err(|diagnostics| anyhow!("{}", diagnostics.render(&path.display().to_string())))
         .coded(Kind::BadConfiguration)?;
-    config.schemas.dir = machine.base.join(&config.schemas.dir);
-    config.plugins_dir = machine.base.join(&config.plugins_dir);
+    config.schemas.dir = machine.beside(&config.schemas.dir);
+    config.plugins_dir = machine.beside(&config.plugins_dir);
     if let config::BrokerConfig::Embedded { dir } = &mut config.broker {
-        *dir = machine.base.join(&*dir);
+        *dir = machine.beside(dir);
     }
     Ok(Loaded { path: path.to_owned(), text, config })
 }
@@ -92,8 +97,12 @@ pub fn load_schemas(config: &RuntimeConfig) -> Result<Schemas> {
     let mut files = Vec::new();
     if dir.exists() {
         collect_schemas(dir, dir, &mut files, 0)?;
-    } else {
-        tracing::warn!(dir = %dir.display(), "There is no schemas folder");
+    } else if config.schemas.on_missing == OnMissing::Reject {
+        let dir = dir.display();
+        let text = format!(
+            "there is no schemas folder `{dir}`, and `schemas.on_missing: reject` needs one: every event would be a dead letter; correct `schemas.dir`, or set `on_missing: allow`"
+        );
+        return Err(anyhow!(text)).coded(Kind::BadConfiguration);
     }
     Schemas::compile(files)
         .map_err(|problems| {
@@ -101,7 +110,7 @@ pub fn load_schemas(config: &RuntimeConfig) -> Result<Schemas> {
                 .iter()
                 .map(|problem| format!("error: {}/{}: {}", dir.display(), problem.path, problem.message))
                 .collect();
-            anyhow!("{}\n{} schemas cannot be used. Nothing was started.", lines.join("\n"), problems.len())
+            anyhow!("{}\n{}. Nothing was started.", lines.join("\n"), counted(problems.len(), "unusable schema"))
         })
         .coded(Kind::BadConfiguration)
 }
@@ -135,4 +144,9 @@ pub fn read_plugin(path: &Path) -> Result<Vec<u8>> {
         );
     }
     fs::read(path).with_context(|| format!("reading `{}`", path.display()))
+}
+
+/// `1 plugin`, `2 plugins`.
+pub fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }

@@ -53,10 +53,11 @@ impl EmitCollector {
     ///
     /// [`finish`]: EmitCollector::finish
     pub fn emit(&mut self, request: EmitRequest, grant: &Grant, limits: &Limits) -> Result<(), Refusal> {
+        let bytes = request.bytes();
         let checked = self.check(request, grant, limits);
         match checked {
             Ok(emit) => {
-                self.bytes += emit.data.len() as u64;
+                self.bytes += bytes;
                 self.emits.push(emit);
                 Ok(())
             }
@@ -71,15 +72,20 @@ impl EmitCollector {
         if self.emits.len() as u64 >= u64::from(limits.emits) {
             return Err(Refusal::Limit { limit: "emits", allowed: u64::from(limits.emits) });
         }
-        let wanted = self.bytes + request.data.len() as u64;
+        let wanted = self.bytes + request.bytes();
         if wanted > limits.emit_bytes {
             return Err(Refusal::Limit { limit: "emit_bytes", allowed: limits.emit_bytes });
         }
         let to = grant.check_emit(&request.to)?;
         grant.check_event_type(&request.kind)?;
-        for (name, value) in &request.extensions {
-            grant.check_extension(name, value)?;
+        for (name, value) in [
+            ("subject", &request.subject),
+            ("datacontenttype", &request.datacontenttype),
+            ("dataschema", &request.dataschema),
+        ] {
+            grant.check_attribute(name, value.as_deref())?;
         }
+        grant.check_extensions(&request.extensions)?;
         Ok(Emit {
             to,
             kind: request.kind,
@@ -111,6 +117,16 @@ impl Default for EmitCollector {
     }
 }
 
+impl EmitRequest {
+    /// What counts against `emit_bytes`: the data and everything that travels beside it.
+    fn bytes(&self) -> u64 {
+        let attributes = [&self.subject, &self.datacontenttype, &self.dataschema];
+        let attributes: usize = attributes.into_iter().flatten().map(String::len).sum();
+        let extensions: usize = self.extensions.iter().map(|(name, value)| name.len() + value.len()).sum();
+        (self.to.len() + self.kind.len() + attributes + extensions + self.data.len()) as u64
+    }
+}
+
 /// An emit as the guest asked for it, before anything was checked.
 #[derive(Debug, Clone, Default)]
 pub struct EmitRequest {
@@ -121,4 +137,44 @@ pub struct EmitRequest {
     pub dataschema: Option<String>,
     pub extensions: Vec<(String, String)>,
     pub data: Bytes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::subject::SubjectPattern;
+
+    fn refused(request: EmitRequest) -> Option<Refusal> {
+        let grant = Grant { emits: vec![SubjectPattern::try_new("out.>").unwrap()] };
+        EmitCollector::new().emit(request, &grant, &Limits::default()).err()
+    }
+
+    fn request() -> EmitRequest {
+        EmitRequest { to: "out.x".into(), kind: "X".into(), ..EmitRequest::default() }
+    }
+
+    #[test]
+    fn what_nobody_could_read_back_is_refused_before_it_leaves() {
+        assert_eq!(refused(request()), None);
+        let long = "x".repeat(70_000);
+        for subject in ["", "a\nb", &long] {
+            let refusal = refused(EmitRequest { subject: Some(subject.to_owned()), ..request() });
+            assert!(matches!(refusal, Some(Refusal::BadAttribute(_))), "{refusal:?}");
+        }
+        let twice = vec![("a".to_owned(), "1".to_owned()), ("a".to_owned(), "2".to_owned())];
+        assert!(refused(EmitRequest { extensions: twice, ..request() }).is_some());
+        let many = (0..61).map(|number| (format!("a{number}"), String::new())).collect();
+        assert!(refused(EmitRequest { extensions: many, ..request() }).is_some());
+    }
+
+    #[test]
+    fn attributes_count_against_the_bytes_of_a_call() {
+        let grant = Grant { emits: vec![SubjectPattern::try_new("out.>").unwrap()] };
+        let limits = Limits { emit_bytes: 1000, ..Limits::default() };
+        let mut collector = EmitCollector::new();
+        let big = || EmitRequest { extensions: vec![("note".to_owned(), "x".repeat(600))], ..request() };
+        assert!(collector.emit(big(), &grant, &limits).is_ok());
+        assert!(matches!(collector.emit(big(), &grant, &limits), Err(Refusal::Limit { limit: "emit_bytes", .. })));
+        assert!(collector.finish().is_err(), "a call with a refused emit fails");
+    }
 }

@@ -1,6 +1,7 @@
 //! What a plugin may do. Everything that is not granted is refused, before it reaches the wire, with a text that names
 //! the line of `runtime.yaml` which would allow it.
 
+use crate::envelope::MAX_EXTENSIONS;
 use crate::subject::{Subject, SubjectPattern};
 
 /// Prefixes that belong to the server or to the host. No grant opens them.
@@ -33,6 +34,10 @@ pub enum Refusal {
     NotGranted(String),
     #[error("an event needs a type of 1 to 255 printable characters, found `{0}`")]
     BadType(String),
+    #[error("attribute `{0}` is refused: it must have 1 to 1024 bytes and no control characters, or be left out")]
+    BadAttribute(String),
+    #[error("{0} extension attributes are too many; at most 60 are read back")]
+    TooManyExtensions(usize),
     #[error("extension attribute `{0}` is refused: {1}")]
     BadExtension(String, &'static str),
     #[error(
@@ -66,6 +71,30 @@ impl Grant {
     pub(crate) fn check_event_type(&self, kind: &str) -> Result<(), Refusal> {
         let printable = !kind.is_empty() && kind.len() <= 255 && !kind.chars().any(char::is_control);
         if printable { Ok(()) } else { Err(Refusal::BadType(kind.chars().take(64).collect())) }
+    }
+
+    /// An optional attribute is absent or says something that a reader of the event takes.
+    pub(crate) fn check_attribute(&self, name: &str, value: Option<&str>) -> Result<(), Refusal> {
+        match value {
+            Some(value) if value.is_empty() || value.len() > 1024 || value.chars().any(char::is_control) => {
+                Err(Refusal::BadAttribute(name.to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn check_extensions(&self, extensions: &[(String, String)]) -> Result<(), Refusal> {
+        // Four more are the host's own: correlation, causation and the trace.
+        if extensions.len() > MAX_EXTENSIONS - HOST_OWNED_EXTENSIONS.len() {
+            return Err(Refusal::TooManyExtensions(extensions.len()));
+        }
+        for (index, (name, value)) in extensions.iter().enumerate() {
+            self.check_extension(name, value)?;
+            if extensions[..index].iter().any(|(known, _)| known == name) {
+                return Err(Refusal::BadExtension(name.clone(), "it is given twice"));
+            }
+        }
+        Ok(())
     }
 
     /// CloudEvents 1.0.2, "Attribute Naming Convention": lower-case letters and digits, at most 20 characters advised.

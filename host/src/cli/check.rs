@@ -8,6 +8,7 @@ use serde_json::json;
 use tidemill_engine::{Engine, EngineOptions};
 
 use super::{Output, say, say_json};
+use crate::files::counted;
 use crate::{app, files};
 
 pub(super) fn check(path: &Path, output: Output) -> Result<ExitCode> {
@@ -20,7 +21,13 @@ pub(super) fn check(path: &Path, output: Output) -> Result<ExitCode> {
         let names: Vec<&str> = plugins.keys().map(|name| name.as_str()).collect();
         say_json(&json!({ "ok": true, "routes": routes, "streams": streams, "plugins": names }))?;
     } else {
-        say(format!("{}: {routes} routes, {streams} streams, {} plugins: all well", path.display(), plugins.len()));
+        say(format!(
+            "{}: {}, {}, {}: all well",
+            path.display(),
+            counted(routes, "route"),
+            counted(streams, "stream"),
+            counted(plugins.len(), "plugin")
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::json;
+use tidemill_core::config::RuntimeConfig;
 use tidemill_core::dead_letter::{self, DeadLetter};
+use tidemill_core::failure::FailureKind;
 use tidemill_core::name::RouteName;
 use tidemill_core::port::{Admin, DeadLetterQuery, StoredDeadLetter};
 use tidemill_core::text::clean_text;
@@ -59,11 +61,29 @@ pub(super) struct Which {
     reason: Option<String>,
 }
 
+impl Which {
+    /// A name that nothing can have is a typo, not an empty answer.
+    fn check(&self, config: &RuntimeConfig) -> Result<()> {
+        let routes: Vec<&str> = config.routes.iter().map(|route| route.name.as_str()).collect();
+        let reasons: Vec<&str> = FailureKind::ALL.iter().map(|kind| kind.code()).collect();
+        for (flag, given, known) in [("--route", &self.route, routes), ("--reason", &self.reason, reasons)] {
+            if let Some(given) = given.as_deref().filter(|given| !known.contains(given)) {
+                return Err(anyhow!("{flag}: there is no `{given}`; there are {}", known.join(", ")))
+                    .coded(Kind::BadData);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Dead letters read at once.
 const PAGE: usize = 200;
 
 pub(super) async fn dlq(path: &Path, output: Output, verb: Verb) -> Result<ExitCode> {
     let config = files::load_config(path)?.config;
+    if let Verb::List { which, .. } | Verb::Redrive { which, .. } = &verb {
+        which.check(&config)?;
+    }
     let reached = Reached::reach(&config).await?;
     let result = act(reached.admin.as_ref(), output, verb).await;
     reached.close().await?;

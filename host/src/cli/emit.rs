@@ -11,7 +11,7 @@ use serde_json::json;
 use tidemill_core::config::OnMissing;
 use tidemill_core::event::Event;
 use tidemill_core::json::{self, JsonLimits};
-use tidemill_core::port::Admin;
+use tidemill_core::port::{Admin, BrokerError, Outgoing};
 use tidemill_core::schema::{SchemaError, Schemas};
 use tidemill_core::subject::Subject;
 use tokio::time::{Instant, sleep_until};
@@ -108,7 +108,7 @@ async fn publish(
                 continue;
             }
         };
-        batch.push(fed.outgoing);
+        batch.push(fed);
         if batch.len() >= batch_size {
             sent += batch.len() as u64;
             send(std::mem::take(&mut batch), admin, &mut counts).await?;
@@ -121,13 +121,25 @@ async fn publish(
     Ok(counts)
 }
 
-async fn send(batch: Vec<tidemill_core::port::Outgoing>, admin: &dyn Admin, counts: &mut Counts) -> Result<()> {
+async fn send(batch: Vec<Fed>, admin: &dyn Admin, counts: &mut Counts) -> Result<()> {
     if batch.is_empty() {
         return Ok(());
     }
-    for result in admin.publish(batch).await {
-        let stored = result.map_err(exit::broker).context("publishing")?;
-        if stored.duplicate { counts.duplicates += 1 } else { counts.published += 1 }
+    let (lines, messages): (Vec<usize>, Vec<Outgoing>) = batch.into_iter().map(|fed| (fed.line, fed.outgoing)).unzip();
+    for (line, result) in lines.into_iter().zip(admin.publish(messages).await) {
+        match result {
+            Ok(stored) if stored.duplicate => counts.duplicates += 1,
+            Ok(_) => counts.published += 1,
+            // Only this event is impossible; the others are none the worse.
+            Err(BrokerError::Refused(reason)) => {
+                counts.invalid += 1;
+                complain(&anyhow::anyhow!("line {line}: {reason}"));
+            }
+            Err(error) => {
+                let done = format!("publishing line {line}; {} before it were published", counts.published);
+                return Err(exit::broker(error)).context(done);
+            }
+        }
     }
     Ok(())
 }

@@ -32,7 +32,11 @@ fn refused(refusal: Refusal) -> EmitError {
     let text = refusal.to_string();
     match refusal {
         Refusal::NotGranted(_) | Refusal::ReservedSubject(_) => EmitError::NotGranted(text),
-        Refusal::BadSubject(..) | Refusal::BadType(_) | Refusal::BadExtension(..) => EmitError::Invalid(text),
+        Refusal::BadSubject(..)
+        | Refusal::BadType(_)
+        | Refusal::BadAttribute(_)
+        | Refusal::TooManyExtensions(_)
+        | Refusal::BadExtension(..) => EmitError::Invalid(text),
         Refusal::Limit { .. } => EmitError::Limit(text),
     }
 }

@@ -38,7 +38,7 @@ fn check_use(name: &At<String>, routes: &Routes, report: &mut Report) {
     let handlers = || routes.list.iter().map(|route| route.config.handler.as_str());
     if routes.complete && !handlers().any(|handler| handler == name.value) {
         let hint = match words::closest(&name.value, handlers()) {
-            Some(close) => format!("did you mean `{close}`?"),
+            Some(close) => format!("the route's `handler` is `{close}`: one of the two is misspelt"),
             None => "name it as `handler` of a route, or remove its settings".to_owned(),
         };
         report.error_with_hint(&name.place, format!("no route is handled by the plugin `{}`", name.value), hint);
