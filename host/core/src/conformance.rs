@@ -93,6 +93,7 @@ cases! {
     parking:
         a_parked_delivery_comes_back_when_it_is_due
         parking_twice_comes_back_once
+        parking_under_the_same_attempt_brings_it_back_each_time
         a_parked_delivery_can_be_parked_committed_and_dead_lettered
         parking_concerns_one_route;
     dead_letters:

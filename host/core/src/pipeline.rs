@@ -27,12 +27,14 @@ mod place;
 mod settler;
 mod tap;
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::config::{OnMissing, RouteConfig};
 use crate::port::{Broker, CallSettings, Handler, Source};
@@ -98,13 +100,23 @@ pub async fn run(route: Arc<Route>, guests: &Handle, stop: watch::Receiver<bool>
 /// Takes jobs, makes attempts, passes the results on.
 async fn worker(route: Arc<Route>, queue: async_channel::Receiver<Job>, finished: mpsc::Sender<Vec<Attempted>>) {
     while let Ok(job) = queue.recv().await {
-        let started = Instant::now();
         let mut batch = vec![attempt::run(&route, job).await];
-        while batch.len() < MAX_WORKER_BATCH && started.elapsed() < MAX_BATCH_WAIT {
-            match queue.try_recv() {
-                Ok(job) => batch.push(attempt::run(&route, job).await),
-                Err(_) => break,
-            }
+        let mut deadline = pin!(sleep(MAX_BATCH_WAIT));
+        while batch.len() < MAX_WORKER_BATCH && !deadline.is_elapsed() {
+            let Ok(job) = queue.try_recv() else { break };
+            let mut attempt = pin!(attempt::run(&route, job));
+            let attempted = tokio::select! {
+                biased;
+                attempted = &mut attempt => attempted,
+                // A slow call must not keep those before it from being settled.
+                () = &mut deadline => {
+                    if finished.send(std::mem::take(&mut batch)).await.is_err() {
+                        return;
+                    }
+                    attempt.await
+                }
+            };
+            batch.push(attempted);
         }
         if finished.send(batch).await.is_err() {
             return;

@@ -267,7 +267,8 @@ pub trait Source: Send + Sync {
     async fn in_progress(&self, receipts: &[Receipt]) -> Result<(), BrokerError>;
 
     /// Stores the delivery to come back as attempt `attempt` after the delay, then settles it. Durable on `Ok`.
-    /// Repeating it after `Err` does not make it come back twice. `first_failure` comes back with it.
+    /// Repeating it after `Err` does not make it come back twice. `first_failure` comes back with it. What has come back
+    /// may be parked again under the same attempt: a fault of the host costs none.
     async fn park(
         &self,
         delivery: &Delivery,

@@ -239,9 +239,12 @@ impl Position {
         self.returning.get(origin).is_some_and(|known| redriven < known.redriven)
     }
 
-    /// Whether the origin waits for, or is at, this attempt already.
+    /// Whether the origin is past this attempt, or waits for it already. One that is in flight as this attempt does not
+    /// wait: a fault of the host costs no attempt, so it is parked again under the same number.
     pub(crate) fn has_attempt(&self, origin: &Origin, attempt: u32) -> bool {
-        self.returning.get(origin).is_some_and(|known| attempt <= known.attempt)
+        self.returning.get(origin).is_some_and(|known| {
+            attempt < known.attempt || (attempt == known.attempt && known.place != Place::InFlight)
+        })
     }
 
     /// Forgets an unsettled origin. Says whether it had a row of its own, which must go in the same transaction.

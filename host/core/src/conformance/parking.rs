@@ -44,6 +44,18 @@ pub(super) async fn parking_twice_comes_back_once(bench: Bench) {
     nothing_comes(&scene.source).await;
 }
 
+pub(super) async fn parking_under_the_same_attempt_brings_it_back_each_time(bench: Bench) {
+    let scene = bench.scene().await;
+    bench.publish("in.a", &["x"]).await;
+    let failed = SystemTime::now();
+    for attempt in [1, 1, 1, 2, 2, 2] {
+        let delivery = take_one(&scene.source).await;
+        scene.source.park(&delivery, attempt, Duration::from_millis(50), failed).await.unwrap();
+    }
+    assert_eq!(take_one(&scene.source).await.attempt, 2);
+    nothing_comes(&scene.source).await;
+}
+
 pub(super) async fn a_parked_delivery_can_be_parked_committed_and_dead_lettered(bench: Bench) {
     let scene = bench.scene().await;
     bench.publish("in.a", &["committed", "dead-lettered"]).await;

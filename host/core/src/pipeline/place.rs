@@ -95,6 +95,11 @@ impl Place {
     pub(super) fn will_return(&self) {
         self.places.parked.lock().unwrap_or_else(PoisonError::into_inner).insert(self.origin.clone());
     }
+
+    /// It could not be parked.
+    pub(super) fn will_not_return(&self) {
+        self.places.parked.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.origin);
+    }
 }
 
 impl Drop for Place {

@@ -16,7 +16,7 @@ use super::Route;
 use super::attempt::{self, Attempted, Job, Named, Outcome};
 use crate::dead_letter::DeadLetter;
 use crate::disposition::{Disposition, Progress, decide};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Blame, Failure, FailureKind};
 use crate::port::{BrokerError, Commit};
 use crate::retry::ExhaustedBy;
 use crate::state::StateOutcome;
@@ -174,10 +174,14 @@ impl Settler {
     /// Decides about a failed attempt and does it. Run to completion.
     async fn fail(self: Arc<Self>, mut job: Job, failure: Failure, event: Option<Named>) {
         let now = SystemTime::now();
-        let first_failure = *job.delivery.first_failure.get_or_insert(now);
+        if failure.kind.blame() != Blame::Host {
+            job.delivery.first_failure.get_or_insert(now);
+        }
+        let age = job.delivery.first_failure.map(|first| now.duration_since(first).unwrap_or_default());
         let progress = Progress {
             attempt: job.delivery.attempt,
-            age: now.duration_since(first_failure).unwrap_or_default(),
+            // While nothing but the host has failed, nothing grows old.
+            age: age.unwrap_or_default(),
             host_faults: job.host_faults,
         };
         match decide(&failure, progress, &self.route.config.retry, fastrand::f64()) {
@@ -203,16 +207,18 @@ impl Settler {
         if may_wait.is_none() {
             return self.park(job, next_attempt, after).await;
         }
-        let mut stop = self.stop.clone();
-        let stopped = async { drop(stop.wait_for(|stop| *stop).await) };
         tokio::select! {
             () = tokio::time::sleep(after) => {
                 job.delivery.attempt = next_attempt;
                 self.requeue(job).await;
             }
             // Whoever restarts the host must not wait for this timer, and the attempt must not be forgotten.
-            () = stopped => self.park(job, next_attempt, after).await,
+            () = self.stopped() => self.park(job, next_attempt, after).await,
         }
+    }
+
+    async fn stopped(&self) {
+        drop(self.stop.clone().wait_for(|stop| *stop).await);
     }
 
     async fn requeue(&self, job: Job) {
@@ -225,9 +231,27 @@ impl Settler {
         // Before the broker knows: it may deliver again at once.
         job.place.will_return();
         let mut pause = FIRST_PAUSE;
-        while let Err(error) = self.route.source.park(&job.delivery, attempt, after, first_failure).await {
-            tracing::warn!(route = %self.route.config.name, %error, "A retry cannot be parked; trying again");
-            self.pause(&mut pause).await;
+        loop {
+            match self.route.source.park(&job.delivery, attempt, after, first_failure).await {
+                Ok(()) => return,
+                Err(error @ BrokerError::Unavailable { .. }) => {
+                    tracing::warn!(route = %self.route.config.name, %error, "A retry cannot be parked; trying again");
+                    self.pause(&mut pause).await;
+                }
+                Err(error) => return self.wait_unparked(job, attempt, after, error).await,
+            }
+        }
+    }
+
+    /// A retry that the broker will never take waits here on its place, however long. At a stop it is left to the broker,
+    /// which delivers it again.
+    async fn wait_unparked(&self, mut job: Job, attempt: u32, after: Duration, error: BrokerError) {
+        tracing::warn!(route = %self.route.config.name, %error, ?after, "A retry is refused; it waits in the host");
+        job.place.will_not_return();
+        job.delivery.attempt = attempt;
+        tokio::select! {
+            () = tokio::time::sleep(after) => self.requeue(job).await,
+            () = self.stopped() => {}
         }
     }
 

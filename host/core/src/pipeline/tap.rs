@@ -23,6 +23,7 @@ struct Tap {
     work: Sender<Job>,
     /// Deliveries whose event is still on a place: a parked one may come back before its place is free, and a broker that
     /// lost patience delivers again. They are seated later and not dropped, because not every broker delivers a third time.
+    /// One for each event, the newest: so there are never more than a few, and an event runs once more and not ten times.
     aside: Vec<Delivery>,
 }
 
@@ -70,6 +71,7 @@ impl Tap {
     fn seat(&mut self, reserved: &mut OwnedSemaphorePermit, delivery: Delivery) {
         let Some(place) = self.places.seat(&delivery, reserved) else {
             tracing::debug!(route = %self.route.config.name, origin = %delivery.origin, "Delivered again while in flight");
+            self.aside.retain(|older| older.origin != delivery.origin);
             self.aside.push(delivery);
             return;
         };

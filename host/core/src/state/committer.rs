@@ -90,34 +90,49 @@ impl StateSpace {
     /// Writes batch after batch until told to stop *and* nothing is queued, or until `abandon`ed by dropping the future:
     /// then what was not written is delivered again. Runs once per space.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        // A sender that is gone can tell nothing any more: that ends the committer like its word.
+        let mut stopping = *stop.borrow();
         loop {
             let batch = self.take_batch();
             if !batch.is_empty() {
                 self.write(batch).await;
-            } else if *stop.borrow() {
+            } else if stopping {
                 return;
             } else {
                 tokio::select! {
                     () = self.submitted.notified() => {}
-                    _ = stop.changed() => {}
+                    _ = stop.wait_for(|stop| *stop) => stopping = true,
                 }
             }
         }
     }
 
     pub(super) async fn read(&self, key: &str) -> Result<(Option<Bytes>, u64), StateError> {
-        if let Lookup::Known { value, version } = self.lock().view.lookup(key) {
-            return Ok((value, version));
+        let looked_up = self.lock().view.lookup(key);
+        match looked_up {
+            Lookup::Known { value, version } => Ok((value, version)),
+            Lookup::Unknown { asked } => {
+                let found = self.broker.state_get(&self.plugin, key).await.map_err(unavailable)?;
+                Ok(self.lock().view.learn(key, found, asked))
+            }
         }
-        let found = self.broker.state_get(&self.plugin, key).await.map_err(unavailable)?;
-        Ok(self.lock().view.learn(key, found))
     }
 
     pub(super) async fn list(&self, prefix: &str) -> Result<(BTreeSet<String>, u64), StateError> {
-        let keys_version = self.lock().view.keys_version;
+        // Taken before the broker is asked: what is committed while it answers would otherwise be in neither.
+        let (pending, keys_version) = {
+            let inner = self.lock();
+            (inner.view.pending_keys(prefix), inner.view.keys_version)
+        };
         let stored = self.broker.state_keys(&self.plugin, prefix).await.map_err(unavailable)?;
         let mut keys: BTreeSet<String> = stored.into_iter().collect();
-        self.lock().view.overlay_keys(prefix, &mut keys);
+        for (key, exists) in pending {
+            if exists {
+                keys.insert(key);
+            } else {
+                keys.remove(&key);
+            }
+        }
         Ok((keys, keys_version))
     }
 

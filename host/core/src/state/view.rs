@@ -17,8 +17,14 @@ const FRESH: Duration = Duration::from_secs(1);
 
 /// Read this call's key from the broker, or use this entry.
 pub(super) enum Lookup {
-    Known { value: Option<Bytes>, version: u64 },
-    Unknown,
+    Known {
+        value: Option<Bytes>,
+        version: u64,
+    },
+    /// `asked` says which of the view's changes the broker's answer may not know: see [`View::learn`].
+    Unknown {
+        asked: u64,
+    },
 }
 
 /// Which values a call may build on. See the module above for why this is correct.
@@ -27,6 +33,8 @@ pub(super) struct View {
     entries: HashMap<String, Entry>,
     bytes: usize,
     next_version: u64,
+    /// The version that was current when entries were last dropped.
+    forgot_at: u64,
     /// Counts the times the view was emptied. What was read in an older epoch cannot be submitted.
     pub(super) epoch: u64,
     /// Changes whenever a key comes or goes, so that a call that listed keys notices.
@@ -51,12 +59,25 @@ impl View {
             Some(entry) if entry.pending > 0 || entry.read_at.elapsed() < FRESH => {
                 Lookup::Known { value: entry.value.clone(), version: entry.version }
             }
-            _ => Lookup::Unknown,
+            _ => Lookup::Unknown { asked: self.next_version },
         }
     }
 
-    /// Takes in what the broker answered, unless something newer is pending. Answers what a call shall see.
-    pub(super) fn learn(&mut self, key: &str, found: StateEntry) -> (Option<Bytes>, u64) {
+    /// Takes in what the broker answered to the question that was `asked`, unless something newer is known. Answers what
+    /// a call shall see.
+    ///
+    /// The answer may have been overtaken: by a write that was submitted and perhaps committed since, or by one that was
+    /// dropped from the view already. The first is seen by its version. After the second nothing can be told, so the
+    /// answer is kept out of the view, under a version that no entry has: the call that got it runs again.
+    pub(super) fn learn(&mut self, key: &str, found: StateEntry, asked: u64) -> (Option<Bytes>, u64) {
+        if asked < self.forgot_at {
+            return (found.value, 0);
+        }
+        if let Some(entry) = self.entries.get(key)
+            && entry.version > asked
+        {
+            return (entry.value.clone(), entry.version);
+        }
         if let Some(entry) = self.entries.get_mut(key)
             && (entry.pending > 0 || entry.revision == Some(found.revision))
         {
@@ -120,21 +141,18 @@ impl View {
         }
     }
 
-    /// Lays the known keys with this prefix over a listing of the broker.
-    pub(super) fn overlay_keys(&self, prefix: &str, keys: &mut std::collections::BTreeSet<String>) {
-        for (key, entry) in self.entries.iter().filter(|(key, entry)| entry.pending > 0 && key.starts_with(prefix)) {
-            if entry.value.is_some() {
-                keys.insert(key.clone());
-            } else {
-                keys.remove(key);
-            }
-        }
+    /// The keys with this prefix that a listing of the broker may not know yet, and whether each will exist. A key that
+    /// comes or goes later changes `keys_version`.
+    pub(super) fn pending_keys(&self, prefix: &str) -> Vec<(String, bool)> {
+        let pending = self.entries.iter().filter(|(key, entry)| entry.pending > 0 && key.starts_with(prefix));
+        pending.map(|(key, entry)| (key.clone(), entry.value.is_some())).collect()
     }
 
     /// Forgets everything: what was built on it must run again.
     pub(super) fn start_over(&mut self) {
         self.entries.clear();
         self.bytes = 0;
+        self.forgot_at = self.next_version();
         self.epoch += 1;
     }
 
@@ -142,6 +160,7 @@ impl View {
     pub(super) fn shrink(&mut self) {
         if self.bytes > MAX_VIEW_BYTES {
             self.entries.retain(|_, entry| entry.pending > 0);
+            self.forgot_at = self.next_version();
             self.bytes = self.entries.iter().map(|(key, entry)| size(key, &entry.value)).sum();
         }
     }
