@@ -13,7 +13,7 @@
 //!
 //! What must stay true:
 //! - A delivery is settled by the `settler` alone, and only with a [`Disposition`]. Whoever drops one instead causes a
-//!   redelivery, never a loss: `Place` frees the place, and the broker delivers again.
+//!   redelivery, never a loss: `Place` frees the place, and the broker delivers again (the embedded one at the next start).
 //! - Effects are committed only after the handler returned success; the commit settles the delivery.
 //! - A dead letter is confirmed before the original is removed ([`Source::dead_letter`]).
 //! - Stopping closes the tap only. What runs finishes, commits and settles.

@@ -106,21 +106,12 @@ fn validate(route: &Route, event: &Event) -> Result<Option<Value>, Failure> {
 }
 
 fn parse_data(event: &Event) -> Result<Option<Value>, Failure> {
-    if event.data.is_empty() || !is_json(event.datacontenttype.as_deref()) {
+    if event.data.is_empty() || !envelope::holds_json(event) {
         return Ok(None);
     }
     json::parse(&event.data, &JsonLimits::default())
         .map(Some)
         .map_err(|error| Failure::new(FailureKind::Malformed, format!("the event's data is not JSON: {error}")))
-}
-
-/// CloudEvents 1.0.2, section 3.1.1: no content type means JSON.
-fn is_json(content_type: Option<&str>) -> bool {
-    let Some(text) = content_type else { return true };
-    let essence = text.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
-        || essence.eq_ignore_ascii_case("text/json")
-        || essence.to_ascii_lowercase().ends_with("+json")
 }
 
 fn check_schema(route: &Route, event: &Event, data: Option<&Value>, invalid: FailureKind) -> Result<(), Failure> {

@@ -39,7 +39,12 @@ pub(super) async fn run(route: Arc<Route>, places: Arc<Places>, work: Sender<Job
         match pulled {
             Ok(()) => pause = FIRST_PAUSE,
             Err(error) => {
-                tracing::warn!(route = %tap.route.config.name, %error, "Cannot read events; trying again");
+                // Once per outage: the broker's own log line says when it is over.
+                if pause == FIRST_PAUSE {
+                    tracing::warn!(route = %tap.route.config.name, %error, "Cannot read events; trying again until it works");
+                } else {
+                    tracing::debug!(route = %tap.route.config.name, %error, "Still cannot read events");
+                }
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     _ = stop.changed() => return,

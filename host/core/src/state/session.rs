@@ -11,11 +11,18 @@ use crate::state::committer::StateSpace;
 /// Most keys that one `list` answers.
 const MAX_LISTED: usize = 1000;
 
+/// Most keys that one call may read: what it saw is kept until it is committed.
+const MAX_READS: usize = 1000;
+
+/// And most bytes of values, half of what the host keeps for a plugin: a larger call would push out its own first reads.
+const MAX_READ_BYTES: usize = 32 * 1024 * 1024;
+
 /// The state as one call sees it. Dropping it forgets everything the call wrote.
 pub struct StateSession {
     space: Arc<StateSpace>,
     seen: StateWrites,
     written_bytes: u64,
+    read_bytes: usize,
 }
 
 /// What a call read and wrote, to be submitted with its emits.
@@ -29,7 +36,7 @@ pub struct StateWrites {
     pub(super) keys_version: Option<u64>,
 }
 
-/// Why a state call was not done. The first two are the plugin's doing, the last the host's.
+/// Why a state call was not done. The last is the host's doing, the others the plugin's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
     #[error("`{key}` is not a state key: expected 1 to 256 bytes without control characters")]
@@ -38,6 +45,8 @@ pub enum StateError {
         "the limit `{limit}` of {allowed} is used up; `plugins.settings.<plugin>.limits.{limit}` in runtime.yaml raises it"
     )]
     Limit { limit: &'static str, allowed: u64 },
+    #[error("one call may read at most {MAX_READS} keys and about {MAX_READ_BYTES} bytes of state")]
+    TooManyReads,
     #[error("the state is unavailable: {0}")]
     Unavailable(String),
 }
@@ -46,7 +55,7 @@ pub enum StateError {
 
 impl StateSession {
     pub(super) fn new(space: Arc<StateSpace>, epoch: u64) -> Self {
-        Self { space, seen: StateWrites { epoch, ..StateWrites::default() }, written_bytes: 0 }
+        Self { space, seen: StateWrites { epoch, ..StateWrites::default() }, written_bytes: 0, read_bytes: 0 }
     }
 
     /// The value of a key, this call's own writes included.
@@ -58,7 +67,11 @@ impl StateSession {
         if let Some((value, _)) = self.seen.reads.get(key) {
             return Ok(value.clone());
         }
+        if self.seen.reads.len() >= MAX_READS || self.read_bytes > MAX_READ_BYTES {
+            return Err(StateError::TooManyReads);
+        }
         let (value, version) = self.space.read(key).await?;
+        self.read_bytes += value.as_ref().map_or(0, Bytes::len);
         self.seen.reads.insert(key.to_owned(), (value.clone(), version));
         Ok(value)
     }

@@ -84,6 +84,8 @@ impl View {
             entry.read_at = Instant::now();
             return (entry.value.clone(), entry.version);
         }
+        // Reading must not grow the view either: a plugin may read for ever and never commit.
+        self.shrink();
         let version = self.next_version();
         self.insert(
             key,

@@ -72,7 +72,7 @@ impl Outage<'_> {
             let text = error.to_string();
             match error {
                 StateError::BadKey { .. } => GuestError::InvalidKey(text),
-                StateError::Limit { .. } => GuestError::Limit(text),
+                StateError::Limit { .. } | StateError::TooManyReads => GuestError::Limit(text),
                 StateError::Unavailable(_) => {
                     self.0.get_or_insert_with(|| text.clone());
                     GuestError::Unavailable(text)
