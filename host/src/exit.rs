@@ -43,32 +43,28 @@ pub fn broker(error: BrokerError) -> anyhow::Error {
     anyhow::Error::new(WithKind { kind, error: error.into() })
 }
 
-/// The error as lines for a person, and its exit code.
+/// The error as lines for a person on standard error, and its exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    let mut kind = Kind::Failed;
+    eprint_line(&text(error));
+    let kind = error.chain().find_map(|cause| cause.downcast_ref::<WithKind>().map(|with_kind| with_kind.kind));
+    kind.unwrap_or(Kind::Failed).code()
+}
+
+/// The error and what caused it, one per line.
+pub fn text(error: &anyhow::Error) -> String {
     let mut lines: Vec<String> = Vec::new();
     for cause in error.chain() {
         match cause.downcast_ref::<WithKind>() {
-            Some(with_kind) => {
-                kind = with_kind.kind;
-                lines.extend(with_kind.error.chain().map(ToString::to_string));
-            }
+            Some(with_kind) => lines.extend(with_kind.error.chain().map(ToString::to_string)),
             None => lines.push(cause.to_string()),
         }
     }
     // A wrapper and its wrapped error may say the same sentence.
     lines.dedup();
-    let mut text = String::new();
-    for (index, line) in lines.iter().enumerate() {
-        let already_says_so = index == 0 && line.starts_with("error:");
-        match index {
-            0 if already_says_so => text.push_str(line),
-            0 => text.push_str(&format!("error: {line}")),
-            _ => text.push_str(&format!("\n  because: {line}")),
-        }
-    }
-    eprint_line(&text);
-    kind.code()
+    // What lists several mistakes has marked each of them already.
+    let first = lines.first().map_or("", String::as_str);
+    let marked = if first.starts_with("error:") { "" } else { "error: " };
+    format!("{marked}{}", lines.join("\n  because: "))
 }
 
 #[allow(clippy::print_stderr, reason = "the program's last word, after logging has ended")]

@@ -168,9 +168,9 @@ async fn redrive(
         }
     }
     match (output, dry_run) {
-        (Output::Json, _) => {
-            say_json(&json!({ "chosen": chosen.len(), "redriven": redriven, "gone": gone, "dry_run": dry_run }))?
-        }
+        (Output::Json, _) => say_json(
+            &json!({ "chosen": chosen.iter().map(|stored| stored.id).collect::<Vec<_>>(), "redriven": redriven, "gone": gone, "dry_run": dry_run }),
+        )?,
         (Output::Text, true) => say(format!("{} would be redriven; nothing was done", chosen.len())),
         (Output::Text, false) => {
             say(format!("{redriven} redriven; a running host takes them at once, otherwise the next `tidemill run`"))

@@ -46,7 +46,7 @@ fn show(config: &RuntimeConfig, output: Output) -> Result<()> {
     for route in &config.routes {
         let retry = &route.retry;
         say(format!(
-            "{}\n  reads       {} {}\n  filter      {}\n  handler     {} (timeout {:?}, at most {} in flight)\n  emits       {}\n  retry       {} attempts within {:?}\n  dead letter {}.<stream>.<sequence>\n",
+            "{}\n  reads       {} {}\n  filter      {}\n  handler     {} (timeout {:?}, at most {} in flight)\n  emits       {}\n  retry       {} attempts within {:?}, {:?} to {:?} apart\n  dead letter {}.<stream>.<sequence>\n",
             route.name,
             route.stream,
             list(&route.subjects),
@@ -57,6 +57,8 @@ fn show(config: &RuntimeConfig, output: Output) -> Result<()> {
             if route.emits.is_empty() { "nothing".to_owned() } else { list(&route.emits) },
             retry.max_attempts(),
             retry.max_age(),
+            retry.backoff().initial(),
+            retry.backoff().max(),
             route.dead_letter,
         ));
     }
@@ -75,6 +77,12 @@ fn as_json(route: &RouteConfig) -> Value {
         "max_in_flight": route.max_in_flight,
         "max_attempts": route.retry.max_attempts(),
         "max_age_ms": route.retry.max_age().as_millis() as u64,
+        "backoff": {
+            "initial_ms": route.retry.backoff().initial().as_millis() as u64,
+            "multiplier": route.retry.backoff().multiplier(),
+            "max_ms": route.retry.backoff().max().as_millis() as u64,
+            "jitter": route.retry.backoff().jitter(),
+        },
         "dead_letter": route.dead_letter.as_str(),
     })
 }
