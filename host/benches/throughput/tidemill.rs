@@ -17,10 +17,22 @@ use super::rooms::resident_mib;
 use super::server::{Server, root};
 use super::{native, orders};
 
+/// As many unacknowledged events as the native consumer may hold: it has 256 in work and fetches 256 ahead.
+const IN_FLIGHT: usize = 512;
+
 pub(crate) fn on_nats(events: usize) -> Duration {
+    on_nats_with(events, IN_FLIGHT)
+}
+
+/// With the default of `max_in_flight`.
+pub(crate) fn on_nats_by_default(events: usize) -> Duration {
+    on_nats_with(events, 256)
+}
+
+fn on_nats_with(events: usize, in_flight: usize) -> Duration {
     let server = Server::start();
     let home = tempfile::tempdir().unwrap();
-    write(home.path(), &format!("broker: {{ nats: {{ servers: [\"{}\"] }} }}\n", server.url));
+    write(home.path(), &format!("broker: {{ nats: {{ servers: [\"{}\"] }} }}\n", server.url), in_flight);
     host_runtime().block_on(async {
         let app = build(home.path()).await;
         let client = async_nats::connect(&server.url).await.unwrap();
@@ -31,7 +43,7 @@ pub(crate) fn on_nats(events: usize) -> Duration {
 
 pub(crate) fn on_embedded(events: usize) -> Duration {
     let home = tempfile::tempdir().unwrap();
-    write(home.path(), "");
+    write(home.path(), "", IN_FLIGHT);
     host_runtime().block_on(async {
         let app = build(home.path()).await;
         for first in (0..events).step_by(500) {
@@ -47,7 +59,7 @@ pub(crate) fn on_embedded(events: usize) -> Duration {
 /// Resident memory while so many events pass through the embedded log, ten times on the way.
 pub(crate) fn memory(events: usize) {
     let home = tempfile::tempdir().unwrap();
-    write(home.path(), "");
+    write(home.path(), "", IN_FLIGHT);
     host_runtime().block_on(async {
         let app = build(home.path()).await;
         println!("resident memory: {} MiB when ready", resident_mib());
@@ -113,7 +125,7 @@ fn order(number: usize) -> Outgoing {
 }
 
 /// A configuration, the schema and the plugin in a folder of their own.
-fn write(home: &Path, broker: &str) {
+fn write(home: &Path, broker: &str, in_flight: usize) {
     fs::create_dir_all(home.join("schemas")).unwrap();
     fs::create_dir_all(home.join("plugins")).unwrap();
     fs::write(home.join("schemas/OrderCreated.json"), orders::SCHEMA).unwrap();
@@ -132,9 +144,8 @@ routes:
     filter: {{ type: [OrderCreated], data: {{ total: [{{ numeric: [">=", 1000] }}] }} }}
     handler: fraud-check
     emits: ["fraud.>"]
-    max_in_flight: {}
-"#,
-        std::env::var("TIDEMILL_BENCH_IN_FLIGHT").unwrap_or_else(|_| "256".to_owned())
+    max_in_flight: {in_flight}
+"#
     )
     .unwrap();
     fs::write(home.join("runtime.yaml"), text).unwrap();
