@@ -5,6 +5,7 @@
 mod cases;
 mod cli;
 mod conservation;
+mod docs;
 mod harness;
 mod plugins;
 mod shop;
