@@ -10,7 +10,7 @@
 //! Sources: CloudEvents 1.0.2 (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>), its JSON format,
 //! and the NATS binding of the spec's main branch; 1.0.2 itself knows NATS in structured mode only.
 
-use crate::event::Event;
+use crate::event::{Event, MAX_EXTENSIONS};
 use crate::message::Message;
 use crate::port::Origin;
 
@@ -34,8 +34,6 @@ pub use structured::event_from_json;
 pub const MAX_NAME_BYTES: usize = 1024;
 /// The longest value of any other attribute, in bytes.
 pub const MAX_ATTRIBUTE_BYTES: usize = 4096;
-/// Extension attributes of one event. The spec names about ten that are in use.
-pub const MAX_EXTENSIONS: usize = 64;
 
 /// How a stream's messages become events.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -4,6 +4,9 @@
 
 use bytes::Bytes;
 
+/// Extension attributes of one event. The spec names about ten that are in use.
+pub const MAX_EXTENSIONS: usize = 64;
+
 /// A decoded CloudEvents 1.0 event. Every attribute is text as it arrived; `data` is byte for byte the payload's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {

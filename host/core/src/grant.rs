@@ -1,7 +1,7 @@
 //! What a plugin may do. Everything that is not granted is refused, before it reaches the wire, with a text that names
 //! the line of `runtime.yaml` which would allow it.
 
-use crate::envelope::MAX_EXTENSIONS;
+use crate::event::MAX_EXTENSIONS;
 use crate::subject::{Subject, SubjectPattern};
 
 /// Prefixes that belong to the server or to the host. No grant opens them.
