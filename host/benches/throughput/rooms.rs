@@ -40,6 +40,7 @@ pub(crate) fn report(plugin: &Path) {
     println!("microseconds per event of {} bytes", event.data.len());
     room("decode", || drop(envelope::decode(&Envelope::CloudEvents, &message, &origin).unwrap()));
     room("parse", || drop(json::parse(&event.data, &JsonLimits::default()).unwrap()));
+    room("  serde_json alone", || drop(serde_json::from_slice::<serde_json::Value>(&event.data).unwrap()));
     room("validate", || schemas.check(&event, Some(&data)).unwrap());
     room("filter", || assert!(filter.admits(&event, Some(&data))));
 

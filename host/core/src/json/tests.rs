@@ -1,7 +1,5 @@
 //! What is accepted, what is refused and where, and what it costs.
 
-use std::time::Instant;
-
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -139,29 +137,4 @@ proptest! {
             Err(error) => prop_assert!(error.position().is_none_or(|at| at.offset <= text.len())),
         }
     }
-}
-
-/// A typical order of 300 bytes.
-const ORDER: &str = r#"{"order_id":"ord-000042","customer_id":"cus-1234567","placed_at":"2025-03-01T12:34:56Z","currency":"EUR","total":1299.5,"items":[{"sku":"TM-1001","quantity":2,"price":499.75},{"sku":"TM-2002","quantity":1,"price":300}],"shipping":{"country":"DE","city":"Hamburg","express":false},"note":"leave at door"}"#;
-
-/// `cargo test --release -p tidemill-core --lib json -- --ignored --nocapture`
-#[test]
-#[ignore = "a measurement: meaningful in release builds only"]
-fn the_checks_cost_at_most_a_third_of_parsing() {
-    let limits = JsonLimits::default();
-    let ours = fastest(|| drop(std::hint::black_box(parse(ORDER.as_bytes(), &limits))));
-    let plain = fastest(|| drop(std::hint::black_box(serde_json::from_slice::<Value>(ORDER.as_bytes()))));
-    println!("{} bytes: checked {ours:.0} ns, serde_json {plain:.0} ns, ratio {:.2}", ORDER.len(), ours / plain);
-    assert!(ours / plain < 1.3);
-}
-
-/// Nanoseconds per call: the fastest of many short runs, because a shared machine only ever adds time.
-fn fastest(call: impl Fn()) -> f64 {
-    const CALLS: u32 = 1000;
-    let run = || {
-        let start = Instant::now();
-        (0..CALLS).for_each(|_| call());
-        start.elapsed().as_nanos() as f64 / f64::from(CALLS)
-    };
-    (0..200).map(|_| run()).fold(f64::INFINITY, f64::min)
 }
