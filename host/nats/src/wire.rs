@@ -24,6 +24,8 @@ use crate::error::{ApiError, NatsError};
 pub(crate) const OWN_PREFIX: &str = "Tidemill-Nats-";
 const SHIELD: &str = "Tidemill-Nats-Original-";
 const SERVER_PREFIX: &str = "Nats-";
+/// JetStream stores no larger header block, whatever `max_payload` is.
+pub(crate) const MAX_HEADER_BYTES: usize = 65_535;
 
 // --- headers out ------------------------------------------------------------------------------------------------------
 
