@@ -33,7 +33,7 @@ use crate::connection::{Connection, Patience};
 use crate::publisher::Publisher;
 use crate::state::{StateStore, Written};
 use crate::subjects;
-use crate::wire::Outbound;
+use crate::wire::{Outbound, ack_of};
 
 const ACK: Bytes = Bytes::from_static(b"+ACK");
 /// How often an emit that is recorded and refused is tried before its delivery is left for later. A stream that is being
@@ -162,7 +162,7 @@ impl Committer {
 
     async fn acknowledge(&self, commits: &[&Commit]) -> Result<(), BrokerError> {
         for commit in commits {
-            self.connection.send(commit.receipt.as_str(), ACK).await?;
+            self.connection.send(ack_of(&commit.receipt), ACK).await?;
         }
         self.remember(commits);
         Ok(())
@@ -194,7 +194,7 @@ impl Committer {
             last_acks.values().flatten().flatten().cloned().collect()
         };
         let question = |index: usize| Outbound {
-            subject: async_nats::Subject::from(receipts[index].as_str()),
+            subject: async_nats::Subject::from(ack_of(&receipts[index])),
             headers: None,
             payload: ACK,
         };

@@ -3,7 +3,8 @@
 //! JetStream has no dead letters of its own. A record goes to the subject `<dead_letter>.<stream>.<sequence>` with the
 //! expectation that nothing is there, so storing it again after a crash is refused, and that refusal is success. After a
 //! redrive the same event may die a second time while its first record is still there: a record with a lower redrive
-//! count is replaced, not taken for the same.
+//! count is replaced, not taken for the same. And after a stream was removed and made anew another event has the old
+//! one's sequence: the record says when its original was stored, and one of another event stays beside the new one.
 //!
 //! All routes share the stream `TIDEMILL_DLQ`, unless another stream captures a route's `dead_letter` subject; that one
 //! is used then, and remembered in the metadata of `TIDEMILL_DLQ`, so that the command line finds it. An id is the
@@ -27,11 +28,11 @@ use crate::connection::{Connection, Patience};
 use crate::error::{NatsError, unavailable};
 use crate::provision::{self, texts};
 use crate::publisher::{Publisher, is_no_responders, read_ack};
-use crate::retry::{LEFT_OUT, payload_of, place, push_original};
+use crate::retry::{LEFT_OUT, STORED, payload_of, place, push_original};
 use crate::settings::Settings;
 use crate::stored::{self, Scan, Stored};
 use crate::subjects;
-use crate::wire::{HeaderBlock, Outbound, shielded_len, unshield};
+use crate::wire::{HeaderBlock, Outbound, rfc3339, shielded_len, unshield};
 
 const ROUTE: &str = "Tidemill-Nats-Route";
 const REDRIVEN: &str = "Tidemill-Nats-Redriven";
@@ -171,7 +172,7 @@ impl DeadLetters {
 
     // --- storing ---
 
-    /// Stores the record unless it is there. Durable on `Ok`; may be repeated.
+    /// Stores the record unless one of this very event is there. Durable on `Ok`; may be repeated.
     pub(crate) async fn store(
         &self,
         route: &RouteConfig,
@@ -180,24 +181,29 @@ impl DeadLetters {
         record: &Message,
     ) -> Result<(), BrokerError> {
         let redriven = delivery.redriven;
+        let original_stored = rfc3339(delivery.stored);
         let mut expected = 0;
+        let mut served = None;
         for _ in 0..ATTEMPTS {
             match self.publish(route, delivery, record, expected).await {
-                Ok(()) if expected == 0 => return Ok(()),
                 Ok(()) => {
-                    // The event came back by a redrive and died again: the old record has served.
-                    stored::delete(&self.connection, stream, expected).await?;
+                    if let Some(served) = served {
+                        stored::delete(&self.connection, stream, served).await?;
+                    }
                     return Ok(());
                 }
                 Err(NatsError::NoResponders { .. }) => drop(self.prepare(route).await?),
                 Err(NatsError::Api { error, .. }) if error.is_wrong_last_sequence() => {
                     let subject = record.subject.to_string();
                     let there = stored::last_of_leader(&self.connection, stream, &[subject]).await?.pop().flatten();
-                    match there {
-                        Some(there) if redriven_of(&there) >= redriven => return Ok(()),
-                        Some(there) => expected = there.sequence,
-                        None => expected = 0,
+                    let same =
+                        there.as_ref().filter(|there| there.headers.get(STORED) == Some(original_stored.as_str()));
+                    if same.is_some_and(|same| redriven_of(same) >= redriven) {
+                        return Ok(());
                     }
+                    // The event came back by a redrive and died again: the old record has served.
+                    served = same.map(|same| same.sequence);
+                    expected = there.map_or(0, |there| there.sequence);
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -225,6 +231,7 @@ impl DeadLetters {
             let mut headers = HeaderBlock::new(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, &expected.to_string(), room);
             headers.push(ROUTE, route.name.as_str());
             headers.push_number(REDRIVEN, u64::from(delivery.redriven));
+            headers.push(STORED, &rfc3339(delivery.stored));
             push_original(&mut headers, &record.headers);
             let payload = if too_large {
                 headers.push(LEFT_OUT, &place(&delivery.origin));

@@ -1,6 +1,6 @@
 //! Events that come back: parked until their next attempt, or redriven from the dead letters.
 //!
-//! A parked event is a scheduled message on `tidemill.sched.<route>.<stream>.<sequence>`; the server moves it to
+//! A parked event is a scheduled message on `tidemill.sched.<route>.<stream>.<sequence>.<stored>`; the server moves it to
 //! `tidemill.retry.…` when its time has come. There is one such place per event, so parking again replaces. A redriven
 //! event is published to `tidemill.retry.…` at once. Both subjects are on one work-queue stream that has a consumer per
 //! route: settling the retry removes it, and nothing grows.
@@ -25,13 +25,15 @@ use crate::error::NatsError;
 use crate::publisher::{is_no_responders, read_ack};
 use crate::stored;
 use crate::subjects;
-use crate::wire::{AckSubject, HeaderBlock, Outbound, parse_rfc3339, rfc3339, shield, shielded_len, unshield};
+use crate::wire::{
+    AckSubject, HeaderBlock, Outbound, ack_of, nanoseconds, parse_rfc3339, rfc3339, shield, shielded_len, unshield,
+};
 
 const SUBJECT: &str = "Tidemill-Nats-Subject";
 const STREAM: &str = "Tidemill-Nats-Stream";
 const SEQUENCE: &str = "Tidemill-Nats-Sequence";
 const ATTEMPT: &str = "Tidemill-Nats-Attempt";
-const STORED: &str = "Tidemill-Nats-Stored";
+pub(crate) const STORED: &str = "Tidemill-Nats-Stored";
 const FIRST_FAILURE: &str = "Tidemill-Nats-First-Failure";
 const REDRIVEN: &str = "Tidemill-Nats-Redriven";
 /// Says that the payload was left out, because with our headers it is larger than a message may be: it still stands in
@@ -116,12 +118,13 @@ pub(crate) async fn park(
     let at = rfc3339(SystemTime::now() + after);
     // The id names the message that is parked, not the event: an event that fails through the host's fault is parked again
     // and again under the same attempt, each time from another message of the retry stream.
-    let parked = AckSubject::parse(delivery.receipt.as_str());
-    let (stream, sequence) = parked.map_or(("", 0), |parked| (parked.stream, parked.sequence));
-    let id = format!("park.{route}.{stream}.{sequence}.{attempt}");
-    store(connection, subjects::parked(route, origin), &id, &carried, |headers| {
+    let parked = AckSubject::parse(ack_of(&delivery.receipt));
+    let (stream, sequence, stored) =
+        parked.map_or(("", 0, 0), |parked| (parked.stream, parked.sequence, nanoseconds(parked.stored)));
+    let id = format!("park.{route}.{stream}.{sequence}.{stored}.{attempt}");
+    store(connection, subjects::parked(route, origin, delivery.stored), &id, &carried, |headers| {
         headers.push("Nats-Schedule", &format!("@at {at}"));
-        headers.push("Nats-Schedule-Target", &subjects::retry(route, origin));
+        headers.push("Nats-Schedule-Target", &subjects::retry(route, origin, delivery.stored));
     })
     .await
 }
@@ -136,8 +139,9 @@ pub(crate) async fn redrive(connection: &Connection, redrive: &Redrive) -> Resul
         first_failure: None,
         redriven: redrive.redriven,
     };
-    let id = format!("redrive.{}", redrive.dead_letter);
-    store(connection, subjects::retry(&redrive.route, &redrive.origin), &id, &carried, |_| {}).await
+    let id = format!("redrive.{}.{}", redrive.dead_letter, nanoseconds(redrive.stored));
+    let subject = subjects::retry(&redrive.route, &redrive.origin, redrive.stored);
+    store(connection, subject, &id, &carried, |_| {}).await
 }
 
 async fn store(
@@ -196,11 +200,13 @@ pub(crate) async fn payload_of(connection: &Connection, headers: &Headers, paylo
 pub(crate) async fn superseded(
     connection: &Connection,
     route: &RouteName,
-    deliveries: &[(&Origin, Option<u64>)],
+    deliveries: &[(&Delivery, Option<u64>)],
 ) -> Result<Vec<bool>, NatsError> {
     let places: Vec<String> = deliveries
         .iter()
-        .flat_map(|(origin, _)| [subjects::parked(route, origin), subjects::retry(route, origin)])
+        .flat_map(|(Delivery { origin, stored, .. }, _)| {
+            [subjects::parked(route, origin, *stored), subjects::retry(route, origin, *stored)]
+        })
         .collect();
     let found = stored::last_of_leader(connection, subjects::RETRY_STREAM, &places).await?;
     Ok(found

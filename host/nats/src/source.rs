@@ -25,7 +25,7 @@ use crate::puller::{Arrival, Puller};
 use crate::rescue::{Rescue, Rescued};
 use crate::retry::{self, Carried};
 use crate::subjects;
-use crate::wire::{AckSubject, Outbound, headers_in, parse_headers};
+use crate::wire::{AckSubject, Outbound, ack_of, headers_in, parse_headers, retry_receipt};
 
 /// How long a pull waits for its first delivery.
 const FIRST: Duration = Duration::from_secs(1);
@@ -116,11 +116,11 @@ impl NatsSource {
 
     async fn receive(&self, intake: &mut Intake, arrival: Arrival) -> Result<(), BrokerError> {
         let Arrival { lane, message } = arrival;
-        let Some(ack) = message.reply.as_deref().and_then(AckSubject::parse) else { return Ok(()) };
-        let receipt = Receipt::new(message.reply.as_deref().unwrap_or_default());
+        let reply = message.reply.as_deref().unwrap_or_default();
+        let Some(ack) = AckSubject::parse(reply) else { return Ok(()) };
         let delivered_before = ack.delivered > 1;
         if lane == MAIN {
-            let delivery = first_hand(&message, ack, receipt, &self.route.stream);
+            let delivery = first_hand(&message, ack, Receipt::new(reply), &self.route.stream);
             intake.waiting.push_back(Waiting { delivery, doubtful: delivered_before.then_some(None) });
             return Ok(());
         }
@@ -132,7 +132,7 @@ impl NatsSource {
                 route = %self.route.name, subject = message.subject.as_str(), sequence = own,
                 "a message in the retry stream was not written by Tidemill; it is left out"
             );
-            return self.connection.send(receipt.as_str(), Bytes::from_static(b"+TERM not written by Tidemill")).await;
+            return self.connection.send(reply, Bytes::from_static(b"+TERM not written by Tidemill")).await;
         };
         let delivery = Delivery {
             message: carried.message,
@@ -141,7 +141,7 @@ impl NatsSource {
             stored: carried.stored,
             first_failure: carried.first_failure,
             redriven: carried.redriven,
-            receipt,
+            receipt: retry_receipt(reply, carried.stored),
         };
         intake.waiting.push_back(Waiting { delivery, doubtful: delivered_before.then_some(Some(own)) });
         intake.retry_share = (intake.retry_share * 2).min(self.route.max_in_flight.div_ceil(4));
@@ -179,13 +179,13 @@ impl NatsSource {
             return Ok(());
         }
         let doubtful: Vec<_> =
-            intake.waiting.iter().filter_map(|waiting| Some((&waiting.delivery.origin, waiting.doubtful?))).collect();
+            intake.waiting.iter().filter_map(|waiting| Some((&waiting.delivery, waiting.doubtful?))).collect();
         let mut superseded = retry::superseded(&self.connection, &self.route.name, &doubtful).await?.into_iter();
         let mut kept = VecDeque::with_capacity(intake.waiting.len());
         for mut waiting in intake.waiting.drain(..) {
             if waiting.doubtful.take().is_some() && superseded.next() == Some(true) {
                 tracing::debug!(route = %self.route.name, origin = %waiting.delivery.origin, "it waits for a retry already");
-                self.connection.send(waiting.delivery.receipt.as_str(), Bytes::from_static(b"+ACK")).await?;
+                self.connection.send(ack_of(&waiting.delivery.receipt), Bytes::from_static(b"+ACK")).await?;
             } else {
                 kept.push_back(waiting);
             }
@@ -204,7 +204,7 @@ impl NatsSource {
         }
         intake.puller.close();
         while let Some(waiting) = intake.waiting.pop_front() {
-            self.connection.send(waiting.delivery.receipt.as_str(), Bytes::from_static(b"-NAK")).await?;
+            self.connection.send(ack_of(&waiting.delivery.receipt), Bytes::from_static(b"-NAK")).await?;
         }
         Ok(())
     }
@@ -212,7 +212,7 @@ impl NatsSource {
     /// Settles for good, and waits until the server has seen it.
     async fn settle(&self, receipt: &Receipt, how: Bytes) -> Result<(), BrokerError> {
         let question =
-            || Outbound { subject: async_nats::Subject::from(receipt.as_str()), headers: None, payload: how.clone() };
+            || Outbound { subject: async_nats::Subject::from(ack_of(receipt)), headers: None, payload: how.clone() };
         self.connection.request("settling a delivery", question, Patience::API).await?;
         Ok(())
     }
@@ -268,7 +268,7 @@ impl Source for NatsSource {
 
     async fn in_progress(&self, receipts: &[Receipt]) -> Result<(), BrokerError> {
         for receipt in receipts {
-            self.connection.send(receipt.as_str(), Bytes::from_static(b"+WPI")).await?;
+            self.connection.send(ack_of(receipt), Bytes::from_static(b"+WPI")).await?;
         }
         Ok(())
     }
@@ -292,7 +292,7 @@ impl Source for NatsSource {
 
     async fn release(&self, deliveries: &[Delivery]) -> Result<(), BrokerError> {
         for delivery in deliveries {
-            self.connection.send(delivery.receipt.as_str(), Bytes::from_static(b"-NAK")).await?;
+            self.connection.send(ack_of(&delivery.receipt), Bytes::from_static(b"-NAK")).await?;
         }
         Ok(())
     }

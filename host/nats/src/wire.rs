@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as ValueError;
 use tidemill_core::message::Headers;
+use tidemill_core::port::Receipt;
 
 use crate::error::{ApiError, NatsError};
 
@@ -168,6 +169,27 @@ impl<'a> AckSubject<'a> {
     }
 }
 
+// --- receipts ---------------------------------------------------------------------------------------------------------
+
+/// The receipt of a delivery from the retry stream: its acknowledgement subject, and when the original was stored, which
+/// that subject does not tell. The receipt of an original is the subject alone.
+pub(crate) fn retry_receipt(ack: &str, stored: SystemTime) -> Receipt {
+    Receipt::new(format!("{ack} {}", nanoseconds(stored)))
+}
+
+/// Where the delivery is settled.
+pub(crate) fn ack_of(receipt: &Receipt) -> &str {
+    let text = receipt.as_str();
+    text.split_once(' ').map_or(text, |(ack, _)| ack)
+}
+
+/// When the delivery's original was stored.
+pub(crate) fn stored_of(receipt: &Receipt) -> SystemTime {
+    let carried = receipt.as_str().split_once(' ').and_then(|(_, nanoseconds)| nanoseconds.parse().ok());
+    let carried = carried.map(|nanoseconds| SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds));
+    carried.or_else(|| Some(AckSubject::parse(receipt.as_str())?.stored)).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
 // --- publish acknowledgements -----------------------------------------------------------------------------------------
 
 /// The server's word that a message is stored.
@@ -221,6 +243,12 @@ pub(crate) struct Outbound {
 
 // --- times ------------------------------------------------------------------------------------------------------------
 
+/// Since 1970, as the server counts.
+pub(crate) fn nanoseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// RFC 3339 in UTC with fractions, as the server writes and reads it.
 pub(crate) fn rfc3339(time: SystemTime) -> String {
     time::OffsetDateTime::from(time)
@@ -250,6 +278,16 @@ mod tests {
         for other in ["$JS.ACK.ORDERS.c.1.2.3", "_INBOX.x.1", "$JS.ACK.S.c.one.2.3.4.5"] {
             assert_eq!(AckSubject::parse(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_receipt_tells_where_to_settle_and_when_the_original_was_stored() {
+        let ack = "$JS.ACK.TIDEMILL_RETRY.tidemill-fraud-retry.3.17.21.1795242705428770441.5";
+        let stored = SystemTime::UNIX_EPOCH + Duration::from_nanos(7);
+        let receipt = retry_receipt(ack, stored);
+        assert_eq!((ack_of(&receipt), stored_of(&receipt)), (ack, stored));
+        let receipt = Receipt::new(ack);
+        assert_eq!((ack_of(&receipt), nanoseconds(stored_of(&receipt))), (ack, 1_795_242_705_428_770_441));
     }
 
     #[test]
