@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use async_nats::Subject as WireSubject;
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
-use bytes::Bytes;
 use serde_json::{Value, json};
 use tidemill_core::config::RouteConfig;
 use tidemill_core::message::Message;
@@ -28,11 +27,12 @@ use crate::connection::{Connection, Patience};
 use crate::error::{NatsError, unavailable};
 use crate::provision::{self, texts};
 use crate::publisher::{Publisher, is_no_responders, read_ack};
-use crate::retry::{LEFT_OUT, STORED, payload_of, place, push_original};
+use crate::repack::{Again, pack, unpack};
+use crate::retry::STORED;
 use crate::settings::Settings;
 use crate::stored::{self, Scan, Stored};
 use crate::subjects;
-use crate::wire::{HeaderBlock, Outbound, rfc3339, shielded_len, unshield};
+use crate::wire::{HeaderBlock, Outbound, rfc3339};
 
 const ROUTE: &str = "Tidemill-Nats-Route";
 const REDRIVEN: &str = "Tidemill-Nats-Redriven";
@@ -218,28 +218,17 @@ impl DeadLetters {
         record: &Message,
         expected: u64,
     ) -> Result<(), NatsError> {
-        let room = shielded_len(&record.headers) + OWN_HEADERS;
-        let too_large = record.payload.len() + room > self.connection.max_payload();
-        if too_large && record.payload != delivery.message.payload {
-            return Err(NatsError::Unsendable(format!(
-                "the dead letter `{}` is larger than the server takes, {} bytes (its `max_payload`)",
-                record.subject,
-                self.connection.max_payload()
-            )));
-        }
-        let question = || {
-            let mut headers = HeaderBlock::new(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, &expected.to_string(), room);
-            headers.push(ROUTE, route.name.as_str());
-            headers.push_number(REDRIVEN, u64::from(delivery.redriven));
-            headers.push(STORED, &rfc3339(delivery.stored));
-            push_original(&mut headers, &record.headers);
-            let payload = if too_large {
-                headers.push(LEFT_OUT, &place(&delivery.origin));
-                Bytes::new()
-            } else {
-                record.payload.clone()
-            };
-            Outbound { subject: WireSubject::from(record.subject.as_str()), headers: Some(headers), payload }
+        let mut headers = HeaderBlock::new(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, &expected.to_string(), OWN_HEADERS);
+        headers.push(ROUTE, route.name.as_str());
+        headers.push_number(REDRIVEN, u64::from(delivery.redriven));
+        headers.push(STORED, &rfc3339(delivery.stored));
+        let of_original = record.payload == delivery.message.payload;
+        let again = Again { message: record, origin: of_original.then_some(&delivery.origin), stays: is_of_the_record };
+        let payload = pack(&mut headers, &again, self.connection.max_payload())?;
+        let question = || Outbound {
+            subject: WireSubject::from(record.subject.as_str()),
+            headers: Some(headers.clone()),
+            payload: payload.clone(),
         };
         let what = || format!("publishing the dead letter `{}`", record.subject);
         let answer = self.connection.request(&what(), question, Patience::PUBLISH).await?;
@@ -288,8 +277,8 @@ impl DeadLetters {
     async fn letter(&self, place: usize, stored: Stored) -> Result<Option<StoredDeadLetter>, BrokerError> {
         let subject = stored.headers.get(ROUTE).and_then(|_| Subject::try_new(&stored.subject).ok());
         let Some(subject) = subject else { return Ok(None) };
-        let payload = payload_of(&self.connection, &stored.headers, stored.payload).await?;
-        let message = Message { subject, headers: unshield(&stored.headers), payload };
+        let (headers, payload) = unpack(&self.connection, &stored.headers, stored.payload).await?;
+        let message = Message { subject, headers, payload };
         Ok(Some(StoredDeadLetter { id: id_of(place, stored.sequence), stored: stored.time, message }))
     }
 
@@ -314,6 +303,11 @@ impl DeadLetters {
 fn other_streams(settings: &Settings) -> Vec<String> {
     let listed = settings.get("metadata").and_then(|metadata| metadata.get(OTHER_STREAMS)).and_then(Value::as_str);
     listed.unwrap_or_default().split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// What the host wrote about the failure; it is short. The rest is the original's.
+fn is_of_the_record(name: &str) -> bool {
+    name.starts_with("Dlq-") && !name.starts_with("Dlq-Original-") && !name.starts_with("Dlq-Escaped-")
 }
 
 fn redriven_of(stored: &Stored) -> u32 {

@@ -42,6 +42,7 @@ mod state;
 
 // What fails.
 mod dead_letters;
+mod repack;
 mod retry;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -6,7 +6,7 @@
 //! route: settling the retry removes it, and nothing grows.
 //!
 //! The original stands in the message as it was: payload, headers (those that mean something to the server under another
-//! name, see [`shield`](crate::wire::shield)), and in headers of our own its subject, origin, attempt and times.
+//! name, see [`repack`](crate::repack)), and in headers of our own its subject, origin, attempt and times.
 //!
 //! If the host dies between parking and acknowledging, the original is delivered again while its retry waits. The source
 //! then finds the place taken and lets the original go ([`superseded`]); without that the event would run twice side by
@@ -23,11 +23,10 @@ use tidemill_core::subject::Subject;
 use crate::connection::{Connection, Patience};
 use crate::error::NatsError;
 use crate::publisher::{is_no_responders, read_ack};
+use crate::repack::{Again, pack};
 use crate::stored;
 use crate::subjects;
-use crate::wire::{
-    AckSubject, HeaderBlock, Outbound, ack_of, nanoseconds, parse_rfc3339, rfc3339, shield, shielded_len, unshield,
-};
+use crate::wire::{AckSubject, HeaderBlock, Outbound, ack_of, nanoseconds, parse_rfc3339, rfc3339};
 
 const SUBJECT: &str = "Tidemill-Nats-Subject";
 const STREAM: &str = "Tidemill-Nats-Stream";
@@ -36,9 +35,6 @@ const ATTEMPT: &str = "Tidemill-Nats-Attempt";
 pub(crate) const STORED: &str = "Tidemill-Nats-Stored";
 const FIRST_FAILURE: &str = "Tidemill-Nats-First-Failure";
 const REDRIVEN: &str = "Tidemill-Nats-Redriven";
-/// Says that the payload was left out, because with our headers it is larger than a message may be: it still stands in
-/// the original's stream.
-pub(crate) const LEFT_OUT: &str = "Tidemill-Nats-Payload-Left-Out";
 /// Room for the names and values above.
 const OWN_HEADERS: usize = 512;
 
@@ -55,12 +51,12 @@ pub(crate) struct Carried {
 
 impl Carried {
     /// Reads what [`park`] or [`redrive`] wrote; `None` if it is something else.
-    pub(crate) fn read(headers: &Headers, payload: Bytes) -> Option<Self> {
+    pub(crate) fn read(headers: &Headers, original: (Headers, Bytes)) -> Option<Self> {
         Some(Self {
             message: Message {
                 subject: Subject::try_new(headers.get(SUBJECT)?).ok()?,
-                headers: unshield(headers),
-                payload,
+                headers: original.0,
+                payload: original.1,
             },
             origin: Origin {
                 stream: StreamName::try_new(headers.get(STREAM)?).ok()?,
@@ -83,17 +79,6 @@ impl Carried {
             headers.push(FIRST_FAILURE, &rfc3339(time));
         }
         headers.push_number(REDRIVEN, u64::from(self.redriven));
-        push_original(headers, &self.message.headers);
-    }
-}
-
-/// The headers of a message that is stored again.
-pub(crate) fn push_original(block: &mut HeaderBlock, headers: &Headers) {
-    for (name, value) in headers.iter() {
-        match shield(name) {
-            Some(renamed) => block.push(&renamed, value),
-            None => block.push(name, value),
-        }
     }
 }
 
@@ -149,21 +134,17 @@ async fn store(
     subject: String,
     id: &str,
     carried: &Carried,
-    extra: impl Fn(&mut HeaderBlock) + Send + Sync,
+    extra: impl FnOnce(&mut HeaderBlock),
 ) -> Result<(), BrokerError> {
-    let room = shielded_len(&carried.message.headers) + OWN_HEADERS;
-    let left_out = carried.message.payload.len() + room > connection.max_payload();
-    let question = || {
-        let mut headers = HeaderBlock::new(async_nats::header::NATS_MESSAGE_ID, id, room);
-        extra(&mut headers);
-        carried.write(&mut headers);
-        let payload = if left_out {
-            headers.push(LEFT_OUT, &place(&carried.origin));
-            Bytes::new()
-        } else {
-            carried.message.payload.clone()
-        };
-        Outbound { subject: async_nats::Subject::from(subject.as_str()), headers: Some(headers), payload }
+    let mut headers = HeaderBlock::new(async_nats::header::NATS_MESSAGE_ID, id, OWN_HEADERS);
+    extra(&mut headers);
+    carried.write(&mut headers);
+    let again = Again { message: &carried.message, origin: Some(&carried.origin), stays: |_| false };
+    let payload = pack(&mut headers, &again, connection.max_payload())?;
+    let question = || Outbound {
+        subject: async_nats::Subject::from(subject.as_str()),
+        headers: Some(headers.clone()),
+        payload: payload.clone(),
     };
     let what = || format!("publishing to `{subject}`");
     let answer = connection.request(&what(), question, Patience::PUBLISH).await?;
@@ -172,27 +153,6 @@ async fn store(
     }
     read_ack(&what, &answer)?;
     Ok(())
-}
-
-/// Where the payload of an event stands, as [`LEFT_OUT`] says it.
-pub(crate) fn place(origin: &Origin) -> String {
-    format!("{}/{}", origin.stream, origin.sequence)
-}
-
-/// The payload of a stored message, also when it was left out. If the original's stream has dropped it meanwhile, that is
-/// logged and the payload is empty: the event fails as malformed and is seen, instead of vanishing.
-pub(crate) async fn payload_of(connection: &Connection, headers: &Headers, payload: Bytes) -> Result<Bytes, NatsError> {
-    let left_out = headers.get(LEFT_OUT).and_then(|place| place.split_once('/'));
-    let Some((stream, Ok(sequence))) = left_out.map(|(stream, sequence)| (stream, sequence.parse())) else {
-        return Ok(payload);
-    };
-    match stored::by_sequence(connection, stream, sequence).await? {
-        Some(original) => Ok(original.payload),
-        None => {
-            tracing::error!(stream, sequence, "the stream has dropped an event that was too large to be stored again");
-            Ok(payload)
-        }
-    }
 }
 
 /// Which of these redelivered events wait or stand elsewhere already. `own` is the sequence on the retry stream of a

@@ -22,6 +22,7 @@ use crate::connection::{Connection, Patience};
 use crate::dead_letters::DeadLetters;
 use crate::error::unavailable;
 use crate::puller::{Arrival, Puller};
+use crate::repack;
 use crate::rescue::{Rescue, Rescued};
 use crate::retry::{self, Carried};
 use crate::subjects;
@@ -126,8 +127,8 @@ impl NatsSource {
         }
         let own = ack.sequence;
         let (extra, headers) = (ack.delivered - 1, headers_in(message.headers.as_ref()));
-        let payload = retry::payload_of(&self.connection, &headers, message.payload.clone()).await?;
-        let Some(carried) = Carried::read(&headers, payload) else {
+        let original = repack::unpack(&self.connection, &headers, message.payload.clone()).await?;
+        let Some(carried) = Carried::read(&headers, original) else {
             tracing::error!(
                 route = %self.route.name, subject = message.subject.as_str(), sequence = own,
                 "a message in the retry stream was not written by Tidemill; it is left out"

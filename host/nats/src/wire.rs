@@ -31,7 +31,7 @@ pub(crate) const MAX_HEADER_BYTES: usize = 65_535;
 // --- headers out ------------------------------------------------------------------------------------------------------
 
 /// The headers of one outgoing message, written as they will stand on the wire.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct HeaderBlock {
     first: HeaderName,
     /// The first header's value, then every other header with its line break before it.
@@ -56,6 +56,12 @@ impl HeaderBlock {
     pub(crate) fn push_number(&mut self, name: &str, value: u64) {
         // Writing to a `String` cannot fail.
         let _ = write!(self.rest, "\r\n{name}: {value}");
+    }
+
+    /// How many bytes it takes on the wire: `NATS/1.0`, the headers, the empty line.
+    pub(crate) fn len(&self) -> usize {
+        let name: &str = self.first.as_ref();
+        10 + name.len() + 2 + self.rest.len() + 4
     }
 
     /// The block as async-nats takes it.
@@ -98,9 +104,10 @@ pub(crate) fn shield(name: &str) -> Option<String> {
     (name.starts_with(SERVER_PREFIX) || name.starts_with(OWN_PREFIX)).then(|| format!("{SHIELD}{name}"))
 }
 
-/// How many bytes the headers of a message that is stored again take at most.
+/// How many bytes the headers of a message that is stored again take on the wire.
 pub(crate) fn shielded_len(headers: &Headers) -> usize {
-    headers_len(headers) + headers.len() * SHIELD.len()
+    let renamed = headers.iter().filter(|(name, _)| shield(name).is_some()).count();
+    headers_len(headers) + renamed * SHIELD.len()
 }
 
 /// Undoes [`shield`] and leaves out what the server and this adapter added.
