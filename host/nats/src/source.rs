@@ -32,6 +32,8 @@ use crate::wire::{AckSubject, Outbound, ack_of, headers_in, parse_headers, retry
 const FIRST: Duration = Duration::from_secs(1);
 /// Retry delays above this are parked. Below a third of `ack_wait`, so that waiting in the host costs no heartbeat.
 const HOLD_LIMIT: Duration = Duration::from_secs(10);
+/// So often an event may be delivered without a result before each further delivery counts as an attempt.
+const INNOCENT_DELIVERIES: u32 = 50;
 const MAIN: usize = 0;
 const RETRY: usize = 1;
 
@@ -126,7 +128,7 @@ impl NatsSource {
             return Ok(());
         }
         let own = ack.sequence;
-        let (extra, headers) = (ack.delivered - 1, headers_in(message.headers.as_ref()));
+        let headers = headers_in(message.headers.as_ref());
         let original = repack::unpack(&self.connection, &headers, message.payload.clone()).await?;
         let Some(carried) = Carried::read(&headers, original) else {
             tracing::error!(
@@ -138,7 +140,9 @@ impl NatsSource {
         let delivery = Delivery {
             message: carried.message,
             origin: carried.origin,
-            attempt: carried.attempt.saturating_add(extra),
+            attempt: attempt(carried.attempt, ack.delivered),
+            // A redriven event may have been committed by a host that died before it removed it from the retry stream.
+            redelivered: true,
             stored: carried.stored,
             first_failure: carried.first_failure,
             redriven: carried.redriven,
@@ -164,6 +168,7 @@ impl NatsSource {
                 },
                 origin: Origin { stream: stream.clone(), sequence: message.sequence },
                 attempt: 1,
+                redelivered: true,
                 stored: message.time,
                 first_failure: None,
                 redriven: 0,
@@ -308,12 +313,20 @@ fn first_hand(message: &async_nats::Message, ack: AckSubject<'_>, receipt: Recei
             payload: message.payload.clone(),
         },
         origin: Origin { stream: stream.clone(), sequence: ack.sequence },
-        attempt: ack.delivered,
+        attempt: attempt(1, ack.delivered),
+        redelivered: ack.delivered > 1,
         stored: ack.stored,
         first_failure: None,
         redriven: 0,
         receipt,
     }
+}
+
+/// The attempt that a delivery is. The server's count grows by crashes, reconnects and shutdowns too, none of which the
+/// event is to blame for, so it does not count. Unless there is no end of it: an event that takes the whole process down
+/// whenever it is handled must not do so for ever.
+fn attempt(carried: u32, delivered: u32) -> u32 {
+    carried.max(delivered.saturating_sub(INNOCENT_DELIVERIES))
 }
 
 /// NATS allows subjects that Tidemill does not (very long ones, control characters). Such an event must still be
@@ -330,4 +343,16 @@ fn subject_in(subject: &str) -> Subject {
 
 fn unreadable_subject() -> Subject {
     Subject::try_new("unreadable").expect("a plain word is a subject")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deliveries_are_no_attempts_until_there_is_no_end_of_them() {
+        for (carried, delivered, expected) in [(1, 1, 1), (1, 50, 1), (3, 12, 3), (1, 52, 2), (3, 52, 3), (3, 60, 10)] {
+            assert_eq!(attempt(carried, delivered), expected, "{carried} {delivered}");
+        }
+    }
 }

@@ -148,7 +148,7 @@ pub(crate) fn parse_headers(raw: &[u8]) -> Headers {
 pub(crate) struct AckSubject<'a> {
     pub(crate) stream: &'a str,
     pub(crate) consumer: &'a str,
-    /// 1 for the first delivery.
+    /// 1 for the first delivery; the server counts every one, whatever became of it.
     pub(crate) delivered: u32,
     pub(crate) sequence: u64,
     pub(crate) stored: SystemTime,
