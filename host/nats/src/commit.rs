@@ -7,7 +7,7 @@
 //! | the guest returned | the guest runs again | the guest runs again |
 //! | a part of the batch was sent | – | the server drops an incomplete batch; the guest runs again |
 //! | the state and the markers are written | – | the marker is found: the guest is not called, the recorded emits are published, acknowledged |
-//! | some emits are published | the guest runs again; the same ids are stored once within the stream's duplicate window | the marker is found: all recorded emits again, same ids |
+//! | some emits are published | the guest runs again; the same ids are stored once within the stream's duplicate window | the marker is found: all recorded emits again under the same ids, stored once within the stream's duplicate window |
 //! | all emits are published | as above | as above |
 //! | the acknowledgement was sent and lost | as above | as above |
 //! | the acknowledgement arrived | nothing comes again | nothing comes again |
