@@ -111,10 +111,12 @@ pub(crate) async fn park(
         headers.push("Nats-Schedule", &format!("@at {at}"));
         headers.push("Nats-Schedule-Target", &subjects::retry(route, origin, delivery.stored));
     })
-    .await
+    .await?;
+    Ok(())
 }
 
-/// Puts the original in front of its route. Repeating it within the retry stream's duplicate window changes nothing.
+/// Puts the original in front of its route. Repeating it changes nothing within the retry stream's duplicate window, and
+/// after it as long as the event has not been settled.
 pub(crate) async fn redrive(connection: &Connection, redrive: &Redrive) -> Result<(), BrokerError> {
     let carried = Carried {
         message: redrive.message.clone(),
@@ -126,7 +128,14 @@ pub(crate) async fn redrive(connection: &Connection, redrive: &Redrive) -> Resul
     };
     let id = format!("redrive.{}.{}", redrive.dead_letter, nanoseconds(redrive.stored));
     let subject = subjects::retry(&redrive.route, &redrive.origin, redrive.stored);
-    store(connection, subject, &id, &carried, |_| {}).await
+    let stored = store(connection, subject, &id, &carried, |headers| {
+        headers.push_number("Nats-Expected-Last-Subject-Sequence", 0);
+    });
+    match stored.await {
+        // It is there already.
+        Err(NatsError::Api { error, .. }) if error.is_wrong_last_sequence() => Ok(()),
+        stored => Ok(stored?),
+    }
 }
 
 async fn store(
@@ -135,7 +144,7 @@ async fn store(
     id: &str,
     carried: &Carried,
     extra: impl FnOnce(&mut HeaderBlock),
-) -> Result<(), BrokerError> {
+) -> Result<(), NatsError> {
     let mut headers = HeaderBlock::new(async_nats::header::NATS_MESSAGE_ID, id, OWN_HEADERS);
     extra(&mut headers);
     carried.write(&mut headers);
@@ -149,7 +158,7 @@ async fn store(
     let what = || format!("publishing to `{subject}`");
     let answer = connection.request(&what(), question, Patience::PUBLISH).await?;
     if is_no_responders(&answer) {
-        return Err(NatsError::NoResponders { subject }.into());
+        return Err(NatsError::NoResponders { subject });
     }
     read_ack(&what, &answer)?;
     Ok(())

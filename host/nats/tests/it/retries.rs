@@ -201,3 +201,28 @@ async fn an_event_whose_headers_are_full_can_be_parked_dead_lettered_and_redrive
     let again = world.take_one().await;
     assert_eq!((&again.message, again.redriven), (&delivery.message, 1));
 }
+
+#[tokio::test]
+async fn an_event_that_waits_after_a_redrive_is_not_redriven_beside_itself() {
+    let server = Server::start();
+    let world = World::on(&server).await;
+    world.publish(["x".to_owned()]).await;
+    let delivery = world.take_one().await;
+    for _ in 0..2 {
+        // Another record each time, so another id: the retry stream cannot know it by that.
+        world.source.dead_letter(&delivery, record(&delivery)).await.unwrap();
+        let redrive = Redrive {
+            dead_letter: letters(&world).await.remove(0).id,
+            route: route().name,
+            origin: delivery.origin.clone(),
+            message: delivery.message.clone(),
+            stored: delivery.stored,
+            redriven: 1,
+        };
+        assert!(world.broker.redrive(redrive).await.unwrap());
+        assert!(letters(&world).await.is_empty());
+    }
+    let back = world.take_one().await;
+    world.broker.commit(vec![commit(&back)]).await.remove(0).unwrap();
+    world.nothing_comes().await;
+}
