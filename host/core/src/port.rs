@@ -47,6 +47,9 @@ pub struct Delivery {
     pub origin: Origin,
     /// 1 for the first attempt.
     pub attempt: u32,
+    /// Whether an earlier delivery of this event may have been committed; then the marker is asked before the guest is
+    /// called.
+    pub redelivered: bool,
     /// When the original was stored in its stream.
     pub stored: SystemTime,
     /// When the first attempt failed, if one did and it is known.

@@ -7,7 +7,7 @@
 //! | the guest returned | the guest runs again | the guest runs again |
 //! | a part of the batch was sent | – | the server drops an incomplete batch; the guest runs again |
 //! | the state and the markers are written | – | the marker is found: the guest is not called, the recorded emits are published, acknowledged |
-//! | some emits are published | the guest runs again; the same ids are stored once within the stream's duplicate window | the marker is found: all recorded emits again, same ids |
+//! | some emits are published | the guest runs again; the same ids are stored once within the stream's duplicate window | the marker is found: all recorded emits again under the same ids, stored once within the stream's duplicate window |
 //! | all emits are published | as above | as above |
 //! | the acknowledgement was sent and lost | as above | as above |
 //! | the acknowledgement arrived | nothing comes again | nothing comes again |
@@ -15,11 +15,15 @@
 //! The same table holds for the server being killed instead: a batch it did not answer is sent again, an emit it did not
 //! answer is sent again under the same id, and its last 60 ms or so of acknowledgements are lost and redelivered.
 //!
+//! What cannot be stored is refused before anything is written. A stream that changes its mind afterwards leaves a marker
+//! with an emit that nobody takes: its delivery stays unsettled and comes back, the others go on.
+//!
 //! A plain emit is not put into an atomic batch: each costs the server about 2 ms on file storage, whatever its size.
 //! An acknowledgement is fire-and-forget (waiting for each would cost a round trip); [`Committer::flush`] waits once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tidemill_core::name::{PluginName, RouteName};
@@ -29,9 +33,13 @@ use crate::connection::{Connection, Patience};
 use crate::publisher::Publisher;
 use crate::state::{StateStore, Written};
 use crate::subjects;
-use crate::wire::Outbound;
+use crate::wire::{Outbound, ack_of};
 
 const ACK: Bytes = Bytes::from_static(b"+ACK");
+/// How often an emit that is recorded and refused is tried before its delivery is left for later. A stream that is being
+/// changed or replaced refuses for a moment.
+const RECORDED_TRIES: usize = 3;
+const RECORDED_PAUSE: Duration = Duration::from_millis(200);
 
 /// Makes effects durable.
 pub(crate) struct Committer {
@@ -109,24 +117,52 @@ impl Committer {
         Ok(true)
     }
 
-    /// What is recorded in a marker must come out, so a refusal here is no refusal of the commit: the delivery stays and
-    /// the next attempt publishes again.
+    /// What is recorded in a marker must come out, so a refusal here is no refusal of the commit. Nor may it hold up the
+    /// other commits: the delivery is left unsettled, comes back after `ack_wait`, and its marker publishes again, until
+    /// the stream takes it.
     async fn publish_and_acknowledge(&self, settled: &[(&Commit, &[Outgoing])]) -> Result<(), BrokerError> {
         let emits: Vec<&Outgoing> = settled.iter().flat_map(|(_, emits)| emits.iter()).collect();
-        if !emits.is_empty() {
-            for result in self.publisher.publish(&emits).await {
-                result.map_err(|error| match error {
-                    BrokerError::Refused(text) | BrokerError::Incompatible(text) => crate::error::unavailable(text),
-                    unavailable @ BrokerError::Unavailable { .. } => unavailable,
-                })?;
+        let mut published = self.publish_recorded(&emits).await?.into_iter();
+        let mut complete = Vec::with_capacity(settled.len());
+        for (commit, emits) in settled {
+            // Not `all`: it would stop at the first refusal and leave the rest to the next commit.
+            if published.by_ref().take(emits.len()).filter(|stored| !stored).count() == 0 {
+                complete.push(*commit);
             }
         }
-        self.acknowledge(&settled.iter().map(|(commit, _)| *commit).collect::<Vec<_>>()).await
+        self.acknowledge(&complete).await
+    }
+
+    /// Whether each is stored; `false` for one that was refused again and again.
+    async fn publish_recorded(&self, emits: &[&Outgoing]) -> Result<Vec<bool>, BrokerError> {
+        let mut stored = vec![false; emits.len()];
+        for left in (0..RECORDED_TRIES).rev() {
+            let open: Vec<usize> = (0..emits.len()).filter(|index| !stored[*index]).collect();
+            if open.is_empty() {
+                break;
+            }
+            let again: Vec<&Outgoing> = open.iter().map(|index| emits[*index]).collect();
+            for (index, result) in open.iter().zip(self.publisher.publish(&again).await) {
+                match result {
+                    Ok(_) => stored[*index] = true,
+                    Err(error @ BrokerError::Unavailable { .. }) => return Err(error),
+                    Err(error) if left == 0 => tracing::error!(
+                        subject = emits[*index].message.subject.as_str(), id = emits[*index].id, %error,
+                        "an emit of a committed event is refused; the event stays unsettled until the stream takes it"
+                    ),
+                    Err(_) => {}
+                }
+            }
+            if left > 0 && stored.contains(&false) {
+                tokio::time::sleep(RECORDED_PAUSE).await;
+            }
+        }
+        Ok(stored)
     }
 
     async fn acknowledge(&self, commits: &[&Commit]) -> Result<(), BrokerError> {
         for commit in commits {
-            self.connection.send(commit.receipt.as_str(), ACK).await?;
+            self.connection.send(ack_of(&commit.receipt), ACK).await?;
         }
         self.remember(commits);
         Ok(())
@@ -158,7 +194,7 @@ impl Committer {
             last_acks.values().flatten().flatten().cloned().collect()
         };
         let question = |index: usize| Outbound {
-            subject: async_nats::Subject::from(receipts[index].as_str()),
+            subject: async_nats::Subject::from(ack_of(&receipts[index])),
             headers: None,
             payload: ACK,
         };

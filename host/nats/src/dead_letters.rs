@@ -3,7 +3,8 @@
 //! JetStream has no dead letters of its own. A record goes to the subject `<dead_letter>.<stream>.<sequence>` with the
 //! expectation that nothing is there, so storing it again after a crash is refused, and that refusal is success. After a
 //! redrive the same event may die a second time while its first record is still there: a record with a lower redrive
-//! count is replaced, not taken for the same.
+//! count is replaced, not taken for the same. And after a stream was removed and made anew another event has the old
+//! one's sequence: the record says when its original was stored, and one of another event stays beside the new one.
 //!
 //! All routes share the stream `TIDEMILL_DLQ`, unless another stream captures a route's `dead_letter` subject; that one
 //! is used then, and remembered in the metadata of `TIDEMILL_DLQ`, so that the command line finds it. An id is the
@@ -15,7 +16,6 @@ use std::time::Duration;
 
 use async_nats::Subject as WireSubject;
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
-use bytes::Bytes;
 use serde_json::{Value, json};
 use tidemill_core::config::RouteConfig;
 use tidemill_core::message::Message;
@@ -27,11 +27,12 @@ use crate::connection::{Connection, Patience};
 use crate::error::{NatsError, unavailable};
 use crate::provision::{self, texts};
 use crate::publisher::{Publisher, is_no_responders, read_ack};
-use crate::retry::{LEFT_OUT, payload_of, place, push_original};
+use crate::repack::{Again, pack, unpack};
+use crate::retry::STORED;
 use crate::settings::Settings;
 use crate::stored::{self, Scan, Stored};
 use crate::subjects;
-use crate::wire::{HeaderBlock, Outbound, shielded_len, unshield};
+use crate::wire::{HeaderBlock, Outbound, rfc3339};
 
 const ROUTE: &str = "Tidemill-Nats-Route";
 const REDRIVEN: &str = "Tidemill-Nats-Redriven";
@@ -171,7 +172,7 @@ impl DeadLetters {
 
     // --- storing ---
 
-    /// Stores the record unless it is there. Durable on `Ok`; may be repeated.
+    /// Stores the record unless one of this very event is there. Durable on `Ok`; may be repeated.
     pub(crate) async fn store(
         &self,
         route: &RouteConfig,
@@ -180,24 +181,29 @@ impl DeadLetters {
         record: &Message,
     ) -> Result<(), BrokerError> {
         let redriven = delivery.redriven;
+        let original_stored = rfc3339(delivery.stored);
         let mut expected = 0;
+        let mut served = None;
         for _ in 0..ATTEMPTS {
             match self.publish(route, delivery, record, expected).await {
-                Ok(()) if expected == 0 => return Ok(()),
                 Ok(()) => {
-                    // The event came back by a redrive and died again: the old record has served.
-                    stored::delete(&self.connection, stream, expected).await?;
+                    if let Some(served) = served {
+                        stored::delete(&self.connection, stream, served).await?;
+                    }
                     return Ok(());
                 }
                 Err(NatsError::NoResponders { .. }) => drop(self.prepare(route).await?),
                 Err(NatsError::Api { error, .. }) if error.is_wrong_last_sequence() => {
                     let subject = record.subject.to_string();
                     let there = stored::last_of_leader(&self.connection, stream, &[subject]).await?.pop().flatten();
-                    match there {
-                        Some(there) if redriven_of(&there) >= redriven => return Ok(()),
-                        Some(there) => expected = there.sequence,
-                        None => expected = 0,
+                    let same =
+                        there.as_ref().filter(|there| there.headers.get(STORED) == Some(original_stored.as_str()));
+                    if same.is_some_and(|same| redriven_of(same) >= redriven) {
+                        return Ok(());
                     }
+                    // The event came back by a redrive and died again: the old record has served.
+                    served = same.map(|same| same.sequence);
+                    expected = there.map_or(0, |there| there.sequence);
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -212,27 +218,17 @@ impl DeadLetters {
         record: &Message,
         expected: u64,
     ) -> Result<(), NatsError> {
-        let room = shielded_len(&record.headers) + OWN_HEADERS;
-        let too_large = record.payload.len() + room > self.connection.max_payload();
-        if too_large && record.payload != delivery.message.payload {
-            return Err(NatsError::Unsendable(format!(
-                "the dead letter `{}` is larger than the server takes, {} bytes (its `max_payload`)",
-                record.subject,
-                self.connection.max_payload()
-            )));
-        }
-        let question = || {
-            let mut headers = HeaderBlock::new(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, &expected.to_string(), room);
-            headers.push(ROUTE, route.name.as_str());
-            headers.push_number(REDRIVEN, u64::from(delivery.redriven));
-            push_original(&mut headers, &record.headers);
-            let payload = if too_large {
-                headers.push(LEFT_OUT, &place(&delivery.origin));
-                Bytes::new()
-            } else {
-                record.payload.clone()
-            };
-            Outbound { subject: WireSubject::from(record.subject.as_str()), headers: Some(headers), payload }
+        let mut headers = HeaderBlock::new(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, &expected.to_string(), OWN_HEADERS);
+        headers.push(ROUTE, route.name.as_str());
+        headers.push_number(REDRIVEN, u64::from(delivery.redriven));
+        headers.push(STORED, &rfc3339(delivery.stored));
+        let of_original = record.payload == delivery.message.payload;
+        let again = Again { message: record, origin: of_original.then_some(&delivery.origin), stays: is_of_the_record };
+        let payload = pack(&mut headers, &again, self.connection.max_payload())?;
+        let question = || Outbound {
+            subject: WireSubject::from(record.subject.as_str()),
+            headers: Some(headers.clone()),
+            payload: payload.clone(),
         };
         let what = || format!("publishing the dead letter `{}`", record.subject);
         let answer = self.connection.request(&what(), question, Patience::PUBLISH).await?;
@@ -281,8 +277,8 @@ impl DeadLetters {
     async fn letter(&self, place: usize, stored: Stored) -> Result<Option<StoredDeadLetter>, BrokerError> {
         let subject = stored.headers.get(ROUTE).and_then(|_| Subject::try_new(&stored.subject).ok());
         let Some(subject) = subject else { return Ok(None) };
-        let payload = payload_of(&self.connection, &stored.headers, stored.payload).await?;
-        let message = Message { subject, headers: unshield(&stored.headers), payload };
+        let (headers, payload) = unpack(&self.connection, &stored.headers, stored.payload).await?;
+        let message = Message { subject, headers, payload };
         Ok(Some(StoredDeadLetter { id: id_of(place, stored.sequence), stored: stored.time, message }))
     }
 
@@ -307,6 +303,11 @@ impl DeadLetters {
 fn other_streams(settings: &Settings) -> Vec<String> {
     let listed = settings.get("metadata").and_then(|metadata| metadata.get(OTHER_STREAMS)).and_then(Value::as_str);
     listed.unwrap_or_default().split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// What the host wrote about the failure; it is short. The rest is the original's.
+fn is_of_the_record(name: &str) -> bool {
+    name.starts_with("Dlq-") && !name.starts_with("Dlq-Original-") && !name.starts_with("Dlq-Escaped-")
 }
 
 fn redriven_of(stored: &Stored) -> u32 {

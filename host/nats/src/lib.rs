@@ -42,6 +42,7 @@ mod state;
 
 // What fails.
 mod dead_letters;
+mod repack;
 mod retry;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -174,16 +175,17 @@ impl Admin for NatsBroker {
     }
 
     async fn backlog(&self, route: &RouteConfig) -> Result<Backlog, BrokerError> {
+        // What waits is counted first: a retry whose time comes in between is counted twice rather than not at all.
+        let parked = self.parked(route).await?;
         let main = subjects::consumer(&route.name);
         let retry = subjects::retry_consumer(&route.name);
         let main = consumers::info(&self.connection, route.stream.as_str(), &main).await?;
         let retry = consumers::info(&self.connection, subjects::RETRY_STREAM, &retry).await?;
-        let mut backlog = Backlog::default();
+        let mut backlog = Backlog { parked, ..Backlog::default() };
         for info in [main, retry].into_iter().flatten() {
             backlog.undelivered += info.num_pending;
             backlog.in_flight += info.num_ack_pending;
         }
-        backlog.parked = self.parked(route).await?;
         Ok(backlog)
     }
 }

@@ -176,11 +176,6 @@ pub(crate) async fn set_subjects(
     connection.api_ok::<Value>(&call, &settings).await.map(|_| ())
 }
 
-/// What a stream captures.
-pub(crate) async fn subjects_of(connection: &Connection, name: &str) -> Result<Vec<String>, NatsError> {
-    Ok(info(connection, name).await?.map(|settings| texts(&settings, "subjects")).unwrap_or_default())
-}
-
 pub(crate) fn texts(settings: &Settings, field: &str) -> Vec<String> {
     let values = settings.get(field).and_then(Value::as_array);
     values.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()

@@ -4,25 +4,26 @@
 //! again under the same `Nats-Msg-Id`, so nothing is stored twice within the stream's duplicate window.
 //!
 //! "Refused" promises that nothing took effect. So what can be known before is asked before: sizes, headers, and whether
-//! any stream captures the subject. Patterns of streams that were found are remembered; a handler that emits pays a few
-//! string comparisons for it.
+//! any stream captures the subject and takes a message so large. What was found out about streams is remembered until one
+//! of them refuses; a handler that emits pays a few string comparisons for it.
 
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use async_nats::{Message, StatusCode};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tidemill_core::name::StreamName;
 use tidemill_core::port::{BrokerError, Outgoing, Published};
 use tidemill_core::subject::SubjectPattern;
 
 use crate::connection::{Connection, Patience};
 use crate::error::{NatsError, unavailable};
-use crate::wire::{HeaderBlock, Outbound, PubAck, check_headers, headers_len};
+use crate::provision;
+use crate::wire::{HeaderBlock, MAX_HEADER_BYTES, Outbound, PubAck, check_headers, headers_len};
 
 /// `NATS/1.0`, the line breaks, and the id's header name: what stands around the headers.
-const FRAMING: usize = 40;
+const FRAMING: usize = 27;
 /// Streams answer a moment late after a server's start; nats.go waits as long.
 const NO_RESPONDERS_PAUSE: Duration = Duration::from_millis(250);
 /// Enough for every stream with a few subjects each; beyond it the memory is begun anew.
@@ -31,8 +32,14 @@ const REMEMBERED_PATTERNS: usize = 4096;
 /// Publishes messages that carry an id.
 pub(crate) struct Publisher {
     connection: std::sync::Arc<Connection>,
-    /// Patterns that some stream is known to capture.
-    captured: RwLock<Vec<SubjectPattern>>,
+    /// What some stream is known to capture.
+    captured: RwLock<Vec<Captured>>,
+}
+
+/// A pattern of a stream, and the largest message that it takes, headers included (its `max_msg_size`).
+struct Captured {
+    pattern: SubjectPattern,
+    largest: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -65,9 +72,12 @@ impl Publisher {
             let answers = self.connection.exchange(open.len(), |at| outbound(messages[open[at]]), Patience::PUBLISH);
             for (index, answer) in open.iter().zip(answers.await) {
                 let no_responders = answer.as_ref().is_some_and(is_no_responders);
-                if !no_responders {
-                    results[*index] = Some(read(messages[*index], answer));
+                let result = (!no_responders).then(|| read(messages[*index], answer));
+                if matches!(result, None | Some(Err(BrokerError::Refused(_)))) {
+                    // The stream is gone, or has other settings now.
+                    self.forget(messages[*index].message.subject.as_str());
                 }
+                results[*index] = result;
             }
         }
         let mut finished = Vec::with_capacity(results.len());
@@ -87,7 +97,14 @@ impl Publisher {
         if id.is_empty() || id.contains(['\r', '\n']) {
             return Err(NatsError::Unsendable("a message id must not be empty or hold a line break".to_owned()));
         }
-        let size = message.payload.len() + headers_len(&message.headers) + id.len() + FRAMING;
+        let headers = headers_len(&message.headers) + id.len() + FRAMING;
+        if headers > MAX_HEADER_BYTES {
+            return Err(NatsError::Unsendable(format!(
+                "the message to `{}` has {headers} bytes of headers; JetStream takes {MAX_HEADER_BYTES}",
+                message.subject
+            )));
+        }
+        let size = size_of(outgoing);
         let allowed = self.connection.max_payload();
         if size > allowed {
             return Err(NatsError::Unsendable(format!(
@@ -102,26 +119,50 @@ impl Publisher {
     pub(crate) async fn check_all<'a>(&self, messages: impl Iterator<Item = &'a Outgoing>) -> Result<(), BrokerError> {
         for message in messages {
             self.check(message)?;
-            self.check_captured(message.message.subject.as_str()).await?;
+            let (subject, size) = (&message.message.subject, size_of(message));
+            let Some(largest) = self.largest(subject.as_str()).await? else { continue };
+            if size > largest {
+                // It may have been allowed more meanwhile: the next one asks again.
+                self.forget(subject.as_str());
+                return Err(BrokerError::Refused(format!(
+                    "the message to `{subject}` has {size} bytes with its headers; its stream takes {largest} (its \
+                     `max_msg_size`)"
+                )));
+            }
         }
         Ok(())
     }
 
-    async fn check_captured(&self, subject: &str) -> Result<(), BrokerError> {
-        let known = |captured: &[SubjectPattern]| captured.iter().any(|pattern| pattern.matches(subject));
-        if known(&self.captured.read().unwrap_or_else(PoisonError::into_inner)) {
-            return Ok(());
+    /// The largest message that the stream behind this subject takes, if it has a limit of its own.
+    async fn largest(&self, subject: &str) -> Result<Option<usize>, BrokerError> {
+        if let Some(largest) = self.known(subject) {
+            return Ok(largest);
         }
         let Some(stream) = self.capturing_streams(subject).await?.into_iter().next() else {
             return Err(nobody_captures(subject));
         };
-        let patterns = crate::provision::subjects_of(&self.connection, &stream).await?;
+        let Some(settings) = provision::info(&self.connection, &stream).await? else {
+            return Err(nobody_captures(subject));
+        };
+        let largest = settings.get("max_msg_size").and_then(Value::as_i64).and_then(|size| usize::try_from(size).ok());
         let mut captured = self.captured.write().unwrap_or_else(PoisonError::into_inner);
         if captured.len() > REMEMBERED_PATTERNS {
             captured.clear();
         }
-        captured.extend(patterns.iter().filter_map(|pattern| SubjectPattern::try_new(pattern).ok()));
-        Ok(())
+        let patterns = provision::texts(&settings, "subjects");
+        let patterns = patterns.iter().filter_map(|pattern| SubjectPattern::try_new(pattern).ok());
+        captured.extend(patterns.map(|pattern| Captured { pattern, largest }));
+        Ok(largest)
+    }
+
+    fn known(&self, subject: &str) -> Option<Option<usize>> {
+        let captured = self.captured.read().unwrap_or_else(PoisonError::into_inner);
+        captured.iter().find(|known| known.pattern.matches(subject)).map(|known| known.largest)
+    }
+
+    fn forget(&self, subject: &str) {
+        let mut captured = self.captured.write().unwrap_or_else(PoisonError::into_inner);
+        captured.retain(|known| !known.pattern.matches(subject));
     }
 
     /// The streams whose subjects overlap with this subject or pattern.
@@ -147,6 +188,11 @@ fn nobody_captures(subject: &str) -> BrokerError {
 
 pub(crate) fn is_no_responders(answer: &Message) -> bool {
     answer.status == Some(StatusCode::NO_RESPONDERS)
+}
+
+/// As the server counts it.
+fn size_of(Outgoing { id, message }: &Outgoing) -> usize {
+    message.payload.len() + headers_len(&message.headers) + id.len() + FRAMING
 }
 
 fn outbound(outgoing: &Outgoing) -> Outbound {

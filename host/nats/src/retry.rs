@@ -1,12 +1,12 @@
 //! Events that come back: parked until their next attempt, or redriven from the dead letters.
 //!
-//! A parked event is a scheduled message on `tidemill.sched.<route>.<stream>.<sequence>`; the server moves it to
+//! A parked event is a scheduled message on `tidemill.sched.<route>.<stream>.<sequence>.<stored>`; the server moves it to
 //! `tidemill.retry.…` when its time has come. There is one such place per event, so parking again replaces. A redriven
 //! event is published to `tidemill.retry.…` at once. Both subjects are on one work-queue stream that has a consumer per
 //! route: settling the retry removes it, and nothing grows.
 //!
 //! The original stands in the message as it was: payload, headers (those that mean something to the server under another
-//! name, see [`shield`](crate::wire::shield)), and in headers of our own its subject, origin, attempt and times.
+//! name, see [`repack`](crate::repack)), and in headers of our own its subject, origin, attempt and times.
 //!
 //! If the host dies between parking and acknowledging, the original is delivered again while its retry waits. The source
 //! then finds the place taken and lets the original go ([`superseded`]); without that the event would run twice side by
@@ -23,20 +23,18 @@ use tidemill_core::subject::Subject;
 use crate::connection::{Connection, Patience};
 use crate::error::NatsError;
 use crate::publisher::{is_no_responders, read_ack};
+use crate::repack::{Again, pack};
 use crate::stored;
 use crate::subjects;
-use crate::wire::{AckSubject, HeaderBlock, Outbound, parse_rfc3339, rfc3339, shield, shielded_len, unshield};
+use crate::wire::{AckSubject, HeaderBlock, Outbound, ack_of, nanoseconds, parse_rfc3339, rfc3339};
 
 const SUBJECT: &str = "Tidemill-Nats-Subject";
 const STREAM: &str = "Tidemill-Nats-Stream";
 const SEQUENCE: &str = "Tidemill-Nats-Sequence";
 const ATTEMPT: &str = "Tidemill-Nats-Attempt";
-const STORED: &str = "Tidemill-Nats-Stored";
+pub(crate) const STORED: &str = "Tidemill-Nats-Stored";
 const FIRST_FAILURE: &str = "Tidemill-Nats-First-Failure";
 const REDRIVEN: &str = "Tidemill-Nats-Redriven";
-/// Says that the payload was left out, because with our headers it is larger than a message may be: it still stands in
-/// the original's stream.
-pub(crate) const LEFT_OUT: &str = "Tidemill-Nats-Payload-Left-Out";
 /// Room for the names and values above.
 const OWN_HEADERS: usize = 512;
 
@@ -53,12 +51,12 @@ pub(crate) struct Carried {
 
 impl Carried {
     /// Reads what [`park`] or [`redrive`] wrote; `None` if it is something else.
-    pub(crate) fn read(headers: &Headers, payload: Bytes) -> Option<Self> {
+    pub(crate) fn read(headers: &Headers, original: (Headers, Bytes)) -> Option<Self> {
         Some(Self {
             message: Message {
                 subject: Subject::try_new(headers.get(SUBJECT)?).ok()?,
-                headers: unshield(headers),
-                payload,
+                headers: original.0,
+                payload: original.1,
             },
             origin: Origin {
                 stream: StreamName::try_new(headers.get(STREAM)?).ok()?,
@@ -81,17 +79,6 @@ impl Carried {
             headers.push(FIRST_FAILURE, &rfc3339(time));
         }
         headers.push_number(REDRIVEN, u64::from(self.redriven));
-        push_original(headers, &self.message.headers);
-    }
-}
-
-/// The headers of a message that is stored again.
-pub(crate) fn push_original(block: &mut HeaderBlock, headers: &Headers) {
-    for (name, value) in headers.iter() {
-        match shield(name) {
-            Some(renamed) => block.push(&renamed, value),
-            None => block.push(name, value),
-        }
     }
 }
 
@@ -116,17 +103,20 @@ pub(crate) async fn park(
     let at = rfc3339(SystemTime::now() + after);
     // The id names the message that is parked, not the event: an event that fails through the host's fault is parked again
     // and again under the same attempt, each time from another message of the retry stream.
-    let parked = AckSubject::parse(delivery.receipt.as_str());
-    let (stream, sequence) = parked.map_or(("", 0), |parked| (parked.stream, parked.sequence));
-    let id = format!("park.{route}.{stream}.{sequence}.{attempt}");
-    store(connection, subjects::parked(route, origin), &id, &carried, |headers| {
+    let parked = AckSubject::parse(ack_of(&delivery.receipt));
+    let (stream, sequence, stored) =
+        parked.map_or(("", 0, 0), |parked| (parked.stream, parked.sequence, nanoseconds(parked.stored)));
+    let id = format!("park.{route}.{stream}.{sequence}.{stored}.{attempt}");
+    store(connection, subjects::parked(route, origin, delivery.stored), &id, &carried, |headers| {
         headers.push("Nats-Schedule", &format!("@at {at}"));
-        headers.push("Nats-Schedule-Target", &subjects::retry(route, origin));
+        headers.push("Nats-Schedule-Target", &subjects::retry(route, origin, delivery.stored));
     })
-    .await
+    .await?;
+    Ok(())
 }
 
-/// Puts the original in front of its route. Repeating it within the retry stream's duplicate window changes nothing.
+/// Puts the original in front of its route. Repeating it changes nothing within the retry stream's duplicate window, and
+/// after it as long as the event has not been settled.
 pub(crate) async fn redrive(connection: &Connection, redrive: &Redrive) -> Result<(), BrokerError> {
     let carried = Carried {
         message: redrive.message.clone(),
@@ -136,8 +126,16 @@ pub(crate) async fn redrive(connection: &Connection, redrive: &Redrive) -> Resul
         first_failure: None,
         redriven: redrive.redriven,
     };
-    let id = format!("redrive.{}", redrive.dead_letter);
-    store(connection, subjects::retry(&redrive.route, &redrive.origin), &id, &carried, |_| {}).await
+    let id = format!("redrive.{}.{}", redrive.dead_letter, nanoseconds(redrive.stored));
+    let subject = subjects::retry(&redrive.route, &redrive.origin, redrive.stored);
+    let stored = store(connection, subject, &id, &carried, |headers| {
+        headers.push_number("Nats-Expected-Last-Subject-Sequence", 0);
+    });
+    match stored.await {
+        // It is there already.
+        Err(NatsError::Api { error, .. }) if error.is_wrong_last_sequence() => Ok(()),
+        stored => Ok(stored?),
+    }
 }
 
 async fn store(
@@ -145,50 +143,25 @@ async fn store(
     subject: String,
     id: &str,
     carried: &Carried,
-    extra: impl Fn(&mut HeaderBlock) + Send + Sync,
-) -> Result<(), BrokerError> {
-    let room = shielded_len(&carried.message.headers) + OWN_HEADERS;
-    let left_out = carried.message.payload.len() + room > connection.max_payload();
-    let question = || {
-        let mut headers = HeaderBlock::new(async_nats::header::NATS_MESSAGE_ID, id, room);
-        extra(&mut headers);
-        carried.write(&mut headers);
-        let payload = if left_out {
-            headers.push(LEFT_OUT, &place(&carried.origin));
-            Bytes::new()
-        } else {
-            carried.message.payload.clone()
-        };
-        Outbound { subject: async_nats::Subject::from(subject.as_str()), headers: Some(headers), payload }
+    extra: impl FnOnce(&mut HeaderBlock),
+) -> Result<(), NatsError> {
+    let mut headers = HeaderBlock::new(async_nats::header::NATS_MESSAGE_ID, id, OWN_HEADERS);
+    extra(&mut headers);
+    carried.write(&mut headers);
+    let again = Again { message: &carried.message, origin: Some(&carried.origin), stays: |_| false };
+    let payload = pack(&mut headers, &again, connection.max_payload())?;
+    let question = || Outbound {
+        subject: async_nats::Subject::from(subject.as_str()),
+        headers: Some(headers.clone()),
+        payload: payload.clone(),
     };
     let what = || format!("publishing to `{subject}`");
     let answer = connection.request(&what(), question, Patience::PUBLISH).await?;
     if is_no_responders(&answer) {
-        return Err(NatsError::NoResponders { subject }.into());
+        return Err(NatsError::NoResponders { subject });
     }
     read_ack(&what, &answer)?;
     Ok(())
-}
-
-/// Where the payload of an event stands, as [`LEFT_OUT`] says it.
-pub(crate) fn place(origin: &Origin) -> String {
-    format!("{}/{}", origin.stream, origin.sequence)
-}
-
-/// The payload of a stored message, also when it was left out. If the original's stream has dropped it meanwhile, that is
-/// logged and the payload is empty: the event fails as malformed and is seen, instead of vanishing.
-pub(crate) async fn payload_of(connection: &Connection, headers: &Headers, payload: Bytes) -> Result<Bytes, NatsError> {
-    let left_out = headers.get(LEFT_OUT).and_then(|place| place.split_once('/'));
-    let Some((stream, Ok(sequence))) = left_out.map(|(stream, sequence)| (stream, sequence.parse())) else {
-        return Ok(payload);
-    };
-    match stored::by_sequence(connection, stream, sequence).await? {
-        Some(original) => Ok(original.payload),
-        None => {
-            tracing::error!(stream, sequence, "the stream has dropped an event that was too large to be stored again");
-            Ok(payload)
-        }
-    }
 }
 
 /// Which of these redelivered events wait or stand elsewhere already. `own` is the sequence on the retry stream of a
@@ -196,11 +169,13 @@ pub(crate) async fn payload_of(connection: &Connection, headers: &Headers, paylo
 pub(crate) async fn superseded(
     connection: &Connection,
     route: &RouteName,
-    deliveries: &[(&Origin, Option<u64>)],
+    deliveries: &[(&Delivery, Option<u64>)],
 ) -> Result<Vec<bool>, NatsError> {
     let places: Vec<String> = deliveries
         .iter()
-        .flat_map(|(origin, _)| [subjects::parked(route, origin), subjects::retry(route, origin)])
+        .flat_map(|(Delivery { origin, stored, .. }, _)| {
+            [subjects::parked(route, origin, *stored), subjects::retry(route, origin, *stored)]
+        })
         .collect();
     let found = stored::last_of_leader(connection, subjects::RETRY_STREAM, &places).await?;
     Ok(found

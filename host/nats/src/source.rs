@@ -22,15 +22,18 @@ use crate::connection::{Connection, Patience};
 use crate::dead_letters::DeadLetters;
 use crate::error::unavailable;
 use crate::puller::{Arrival, Puller};
+use crate::repack;
 use crate::rescue::{Rescue, Rescued};
 use crate::retry::{self, Carried};
 use crate::subjects;
-use crate::wire::{AckSubject, Outbound, headers_in, parse_headers};
+use crate::wire::{AckSubject, Outbound, ack_of, headers_in, parse_headers, retry_receipt};
 
 /// How long a pull waits for its first delivery.
 const FIRST: Duration = Duration::from_secs(1);
 /// Retry delays above this are parked. Below a third of `ack_wait`, so that waiting in the host costs no heartbeat.
 const HOLD_LIMIT: Duration = Duration::from_secs(10);
+/// So often an event may be delivered without a result before each further delivery counts as an attempt.
+const INNOCENT_DELIVERIES: u32 = 50;
 const MAIN: usize = 0;
 const RETRY: usize = 1;
 
@@ -116,32 +119,34 @@ impl NatsSource {
 
     async fn receive(&self, intake: &mut Intake, arrival: Arrival) -> Result<(), BrokerError> {
         let Arrival { lane, message } = arrival;
-        let Some(ack) = message.reply.as_deref().and_then(AckSubject::parse) else { return Ok(()) };
-        let receipt = Receipt::new(message.reply.as_deref().unwrap_or_default());
+        let reply = message.reply.as_deref().unwrap_or_default();
+        let Some(ack) = AckSubject::parse(reply) else { return Ok(()) };
         let delivered_before = ack.delivered > 1;
         if lane == MAIN {
-            let delivery = first_hand(&message, ack, receipt, &self.route.stream);
+            let delivery = first_hand(&message, ack, Receipt::new(reply), &self.route.stream);
             intake.waiting.push_back(Waiting { delivery, doubtful: delivered_before.then_some(None) });
             return Ok(());
         }
         let own = ack.sequence;
-        let (extra, headers) = (ack.delivered - 1, headers_in(message.headers.as_ref()));
-        let payload = retry::payload_of(&self.connection, &headers, message.payload.clone()).await?;
-        let Some(carried) = Carried::read(&headers, payload) else {
+        let headers = headers_in(message.headers.as_ref());
+        let original = repack::unpack(&self.connection, &headers, message.payload.clone()).await?;
+        let Some(carried) = Carried::read(&headers, original) else {
             tracing::error!(
                 route = %self.route.name, subject = message.subject.as_str(), sequence = own,
                 "a message in the retry stream was not written by Tidemill; it is left out"
             );
-            return self.connection.send(receipt.as_str(), Bytes::from_static(b"+TERM not written by Tidemill")).await;
+            return self.connection.send(reply, Bytes::from_static(b"+TERM not written by Tidemill")).await;
         };
         let delivery = Delivery {
             message: carried.message,
             origin: carried.origin,
-            attempt: carried.attempt.saturating_add(extra),
+            attempt: attempt(carried.attempt, ack.delivered),
+            // A redriven event may have been committed by a host that died before it removed it from the retry stream.
+            redelivered: true,
             stored: carried.stored,
             first_failure: carried.first_failure,
             redriven: carried.redriven,
-            receipt,
+            receipt: retry_receipt(reply, carried.stored),
         };
         intake.waiting.push_back(Waiting { delivery, doubtful: delivered_before.then_some(Some(own)) });
         intake.retry_share = (intake.retry_share * 2).min(self.route.max_in_flight.div_ceil(4));
@@ -163,6 +168,7 @@ impl NatsSource {
                 },
                 origin: Origin { stream: stream.clone(), sequence: message.sequence },
                 attempt: 1,
+                redelivered: true,
                 stored: message.time,
                 first_failure: None,
                 redriven: 0,
@@ -179,13 +185,13 @@ impl NatsSource {
             return Ok(());
         }
         let doubtful: Vec<_> =
-            intake.waiting.iter().filter_map(|waiting| Some((&waiting.delivery.origin, waiting.doubtful?))).collect();
+            intake.waiting.iter().filter_map(|waiting| Some((&waiting.delivery, waiting.doubtful?))).collect();
         let mut superseded = retry::superseded(&self.connection, &self.route.name, &doubtful).await?.into_iter();
         let mut kept = VecDeque::with_capacity(intake.waiting.len());
         for mut waiting in intake.waiting.drain(..) {
             if waiting.doubtful.take().is_some() && superseded.next() == Some(true) {
                 tracing::debug!(route = %self.route.name, origin = %waiting.delivery.origin, "it waits for a retry already");
-                self.connection.send(waiting.delivery.receipt.as_str(), Bytes::from_static(b"+ACK")).await?;
+                self.connection.send(ack_of(&waiting.delivery.receipt), Bytes::from_static(b"+ACK")).await?;
             } else {
                 kept.push_back(waiting);
             }
@@ -204,7 +210,7 @@ impl NatsSource {
         }
         intake.puller.close();
         while let Some(waiting) = intake.waiting.pop_front() {
-            self.connection.send(waiting.delivery.receipt.as_str(), Bytes::from_static(b"-NAK")).await?;
+            self.connection.send(ack_of(&waiting.delivery.receipt), Bytes::from_static(b"-NAK")).await?;
         }
         Ok(())
     }
@@ -212,7 +218,7 @@ impl NatsSource {
     /// Settles for good, and waits until the server has seen it.
     async fn settle(&self, receipt: &Receipt, how: Bytes) -> Result<(), BrokerError> {
         let question =
-            || Outbound { subject: async_nats::Subject::from(receipt.as_str()), headers: None, payload: how.clone() };
+            || Outbound { subject: async_nats::Subject::from(ack_of(receipt)), headers: None, payload: how.clone() };
         self.connection.request("settling a delivery", question, Patience::API).await?;
         Ok(())
     }
@@ -268,7 +274,7 @@ impl Source for NatsSource {
 
     async fn in_progress(&self, receipts: &[Receipt]) -> Result<(), BrokerError> {
         for receipt in receipts {
-            self.connection.send(receipt.as_str(), Bytes::from_static(b"+WPI")).await?;
+            self.connection.send(ack_of(receipt), Bytes::from_static(b"+WPI")).await?;
         }
         Ok(())
     }
@@ -292,7 +298,7 @@ impl Source for NatsSource {
 
     async fn release(&self, deliveries: &[Delivery]) -> Result<(), BrokerError> {
         for delivery in deliveries {
-            self.connection.send(delivery.receipt.as_str(), Bytes::from_static(b"-NAK")).await?;
+            self.connection.send(ack_of(&delivery.receipt), Bytes::from_static(b"-NAK")).await?;
         }
         Ok(())
     }
@@ -307,12 +313,20 @@ fn first_hand(message: &async_nats::Message, ack: AckSubject<'_>, receipt: Recei
             payload: message.payload.clone(),
         },
         origin: Origin { stream: stream.clone(), sequence: ack.sequence },
-        attempt: ack.delivered,
+        attempt: attempt(1, ack.delivered),
+        redelivered: ack.delivered > 1,
         stored: ack.stored,
         first_failure: None,
         redriven: 0,
         receipt,
     }
+}
+
+/// The attempt that a delivery is. The server's count grows by crashes, reconnects and shutdowns too, none of which the
+/// event is to blame for, so it does not count. Unless there is no end of it: an event that takes the whole process down
+/// whenever it is handled must not do so for ever.
+fn attempt(carried: u32, delivered: u32) -> u32 {
+    carried.max(delivered.saturating_sub(INNOCENT_DELIVERIES))
 }
 
 /// NATS allows subjects that Tidemill does not (very long ones, control characters). Such an event must still be
@@ -329,4 +343,16 @@ fn subject_in(subject: &str) -> Subject {
 
 fn unreadable_subject() -> Subject {
     Subject::try_new("unreadable").expect("a plain word is a subject")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deliveries_are_no_attempts_until_there_is_no_end_of_them() {
+        for (carried, delivered, expected) in [(1, 1, 1), (1, 50, 1), (3, 12, 3), (1, 52, 2), (3, 52, 3), (3, 60, 10)] {
+            assert_eq!(attempt(carried, delivered), expected, "{carried} {delivered}");
+        }
+    }
 }

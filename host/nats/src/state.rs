@@ -163,8 +163,7 @@ impl StateStore {
         commits: &[Commit],
     ) -> Result<Vec<Option<(u64, Marker)>>, BrokerError> {
         let stream = subjects::state_stream(space);
-        let subjects: Vec<String> =
-            commits.iter().map(|commit| subjects::marker(space, &commit.route, &commit.origin, 0)).collect();
+        let subjects: Vec<String> = commits.iter().map(|commit| subjects::marker(space, commit, 0)).collect();
         let mut markers = Vec::with_capacity(commits.len());
         for (first, commit) in self.last(&stream, &subjects).await?.into_iter().zip(commits) {
             markers.push(match first {
@@ -180,8 +179,7 @@ impl StateStore {
             BrokerError::Incompatible(format!("the marker `{}` cannot be read: {reason}", first.subject))
         };
         let parts = Marker::parts(&first.payload).map_err(|error| damaged(error.to_string()))?;
-        let rest: Vec<String> =
-            (1..parts).map(|part| subjects::marker(space, &commit.route, &commit.origin, part)).collect();
+        let rest: Vec<String> = (1..parts).map(|part| subjects::marker(space, commit, part)).collect();
         let mut whole = BytesMut::from(first.payload.as_ref());
         if !rest.is_empty() {
             for part in self.last(&subjects::state_stream(space), &rest).await? {
@@ -216,11 +214,12 @@ impl StateStore {
         let mut messages: Vec<BatchMessage> = batch.writes.iter().map(|write| key_message(space, write)).collect();
         let keys = messages.len();
         let part_size = self.connection.max_payload().saturating_sub(BATCH_HEADERS);
-        for Commit { route, origin, emits, .. } in &batch.commits {
-            let parts = Marker::encode(commit_id, emits, part_size)
-                .ok_or_else(|| BrokerError::Refused(format!("the emits of {origin} are too large to be recorded")))?;
+        for commit in &batch.commits {
+            let parts = Marker::encode(commit_id, &commit.emits, part_size).ok_or_else(|| {
+                BrokerError::Refused(format!("the emits of {} are too large to be recorded", commit.origin))
+            })?;
             messages.extend(parts.into_iter().enumerate().map(|(part, payload)| BatchMessage {
-                subject: subjects::marker(space, route, origin, part),
+                subject: subjects::marker(space, commit, part),
                 expected: Some(0),
                 deleted: false,
                 expires: true,

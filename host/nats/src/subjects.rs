@@ -1,7 +1,15 @@
 //! The names that the adapter uses on the server, in one place: whoever looks at it with other tools finds them here.
+//!
+//! Where a name stands for one event it holds, besides the event's stream and sequence, the time at which it was stored,
+//! in nanoseconds: when a stream is removed and made anew its sequences begin again, and a new event must not be taken
+//! for an old one.
+
+use std::time::SystemTime;
 
 use tidemill_core::name::{PluginName, RouteName};
-use tidemill_core::port::Origin;
+use tidemill_core::port::{Commit, Origin};
+
+use crate::wire::{nanoseconds, stored_of};
 
 /// Parked and redriven events of all routes.
 pub(crate) const RETRY_STREAM: &str = "TIDEMILL_RETRY";
@@ -20,8 +28,8 @@ pub(crate) fn retry_consumer(route: &RouteName) -> String {
 }
 
 /// Where an event comes back to its route, and to no other.
-pub(crate) fn retry(route: &RouteName, origin: &Origin) -> String {
-    format!("tidemill.retry.{route}.{}.{}", origin.stream, origin.sequence)
+pub(crate) fn retry(route: &RouteName, origin: &Origin, stored: SystemTime) -> String {
+    format!("tidemill.retry.{route}.{}.{}.{}", origin.stream, origin.sequence, nanoseconds(stored))
 }
 
 pub(crate) fn retries(route: &RouteName) -> String {
@@ -29,8 +37,8 @@ pub(crate) fn retries(route: &RouteName) -> String {
 }
 
 /// Where an event waits for its next attempt: one place per event, so that it cannot wait twice.
-pub(crate) fn parked(route: &RouteName, origin: &Origin) -> String {
-    format!("tidemill.sched.{route}.{}.{}", origin.stream, origin.sequence)
+pub(crate) fn parked(route: &RouteName, origin: &Origin, stored: SystemTime) -> String {
+    format!("tidemill.sched.{route}.{}.{}.{}", origin.stream, origin.sequence, nanoseconds(stored))
 }
 
 pub(crate) fn all_parked(route: &RouteName) -> String {
@@ -62,12 +70,13 @@ pub(crate) fn key_of(space: &PluginName, subject: &str) -> Option<String> {
 }
 
 /// The record that a delivery was committed. Part 0 is the record; a large one has more parts.
-pub(crate) fn marker(space: &PluginName, route: &RouteName, origin: &Origin, part: usize) -> String {
-    let Origin { stream, sequence } = origin;
+pub(crate) fn marker(space: &PluginName, commit: &Commit, part: usize) -> String {
+    let Commit { route, origin: Origin { stream, sequence }, receipt, .. } = commit;
+    let stored = nanoseconds(stored_of(receipt));
     if part == 0 {
-        format!("tidemill.state.{space}.m.{route}.{stream}.{sequence}")
+        format!("tidemill.state.{space}.m.{route}.{stream}.{sequence}.{stored}")
     } else {
-        format!("tidemill.state.{space}.m.{route}.{stream}.{sequence}.{part}")
+        format!("tidemill.state.{space}.m.{route}.{stream}.{sequence}.{stored}.{part}")
     }
 }
 

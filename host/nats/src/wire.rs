@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as ValueError;
 use tidemill_core::message::Headers;
+use tidemill_core::port::Receipt;
 
 use crate::error::{ApiError, NatsError};
 
@@ -24,11 +25,13 @@ use crate::error::{ApiError, NatsError};
 pub(crate) const OWN_PREFIX: &str = "Tidemill-Nats-";
 const SHIELD: &str = "Tidemill-Nats-Original-";
 const SERVER_PREFIX: &str = "Nats-";
+/// JetStream stores no larger header block, whatever `max_payload` is.
+pub(crate) const MAX_HEADER_BYTES: usize = 65_535;
 
 // --- headers out ------------------------------------------------------------------------------------------------------
 
 /// The headers of one outgoing message, written as they will stand on the wire.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct HeaderBlock {
     first: HeaderName,
     /// The first header's value, then every other header with its line break before it.
@@ -53,6 +56,12 @@ impl HeaderBlock {
     pub(crate) fn push_number(&mut self, name: &str, value: u64) {
         // Writing to a `String` cannot fail.
         let _ = write!(self.rest, "\r\n{name}: {value}");
+    }
+
+    /// How many bytes it takes on the wire: `NATS/1.0`, the headers, the empty line.
+    pub(crate) fn len(&self) -> usize {
+        let name: &str = self.first.as_ref();
+        10 + name.len() + 2 + self.rest.len() + 4
     }
 
     /// The block as async-nats takes it.
@@ -95,9 +104,10 @@ pub(crate) fn shield(name: &str) -> Option<String> {
     (name.starts_with(SERVER_PREFIX) || name.starts_with(OWN_PREFIX)).then(|| format!("{SHIELD}{name}"))
 }
 
-/// How many bytes the headers of a message that is stored again take at most.
+/// How many bytes the headers of a message that is stored again take on the wire.
 pub(crate) fn shielded_len(headers: &Headers) -> usize {
-    headers_len(headers) + headers.len() * SHIELD.len()
+    let renamed = headers.iter().filter(|(name, _)| shield(name).is_some()).count();
+    headers_len(headers) + renamed * SHIELD.len()
 }
 
 /// Undoes [`shield`] and leaves out what the server and this adapter added.
@@ -138,7 +148,7 @@ pub(crate) fn parse_headers(raw: &[u8]) -> Headers {
 pub(crate) struct AckSubject<'a> {
     pub(crate) stream: &'a str,
     pub(crate) consumer: &'a str,
-    /// 1 for the first delivery.
+    /// 1 for the first delivery; the server counts every one, whatever became of it.
     pub(crate) delivered: u32,
     pub(crate) sequence: u64,
     pub(crate) stored: SystemTime,
@@ -164,6 +174,27 @@ impl<'a> AckSubject<'a> {
         let stored = SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds);
         Some(Self { stream, consumer, delivered, sequence, stored, pending })
     }
+}
+
+// --- receipts ---------------------------------------------------------------------------------------------------------
+
+/// The receipt of a delivery from the retry stream: its acknowledgement subject, and when the original was stored, which
+/// that subject does not tell. The receipt of an original is the subject alone.
+pub(crate) fn retry_receipt(ack: &str, stored: SystemTime) -> Receipt {
+    Receipt::new(format!("{ack} {}", nanoseconds(stored)))
+}
+
+/// Where the delivery is settled.
+pub(crate) fn ack_of(receipt: &Receipt) -> &str {
+    let text = receipt.as_str();
+    text.split_once(' ').map_or(text, |(ack, _)| ack)
+}
+
+/// When the delivery's original was stored.
+pub(crate) fn stored_of(receipt: &Receipt) -> SystemTime {
+    let carried = receipt.as_str().split_once(' ').and_then(|(_, nanoseconds)| nanoseconds.parse().ok());
+    let carried = carried.map(|nanoseconds| SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds));
+    carried.or_else(|| Some(AckSubject::parse(receipt.as_str())?.stored)).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 // --- publish acknowledgements -----------------------------------------------------------------------------------------
@@ -219,6 +250,12 @@ pub(crate) struct Outbound {
 
 // --- times ------------------------------------------------------------------------------------------------------------
 
+/// Since 1970, as the server counts.
+pub(crate) fn nanoseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// RFC 3339 in UTC with fractions, as the server writes and reads it.
 pub(crate) fn rfc3339(time: SystemTime) -> String {
     time::OffsetDateTime::from(time)
@@ -248,6 +285,16 @@ mod tests {
         for other in ["$JS.ACK.ORDERS.c.1.2.3", "_INBOX.x.1", "$JS.ACK.S.c.one.2.3.4.5"] {
             assert_eq!(AckSubject::parse(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_receipt_tells_where_to_settle_and_when_the_original_was_stored() {
+        let ack = "$JS.ACK.TIDEMILL_RETRY.tidemill-fraud-retry.3.17.21.1795242705428770441.5";
+        let stored = SystemTime::UNIX_EPOCH + Duration::from_nanos(7);
+        let receipt = retry_receipt(ack, stored);
+        assert_eq!((ack_of(&receipt), stored_of(&receipt)), (ack, stored));
+        let receipt = Receipt::new(ack);
+        assert_eq!((ack_of(&receipt), nanoseconds(stored_of(&receipt))), (ack, 1_795_242_705_428_770_441));
     }
 
     #[test]

@@ -139,7 +139,7 @@ async fn attempt_with_state(
     event: &Event,
     space: &Arc<StateSpace>,
 ) -> Result<Outcome, Failure> {
-    if delivery.attempt > 1 && settled_before(route, delivery, space).await? {
+    if delivery.redelivered && settled_before(route, delivery, space).await? {
         return Ok(Outcome::AlreadyCommitted);
     }
     for _ in 0..MAX_RERUNS {

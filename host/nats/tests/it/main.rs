@@ -9,6 +9,8 @@ mod connecting;
 mod crashes;
 mod outages;
 mod provisioning;
+mod recreated;
+mod refusals;
 mod retries;
 mod server;
 mod unreadable;

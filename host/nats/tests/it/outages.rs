@@ -99,7 +99,7 @@ async fn killing_the_server_counts_every_event_once_in_the_state() {
 /// What a counting handler and its host do with one delivery, until it is settled.
 async fn count_one(world: &World, space: &PluginName, delivery: &Delivery) {
     loop {
-        if delivery.attempt > 1 && world.broker.settle_committed(space, &commit(delivery)).await.unwrap_or(false) {
+        if delivery.redelivered && world.broker.settle_committed(space, &commit(delivery)).await.unwrap_or(false) {
             return;
         }
         let Ok(entry) = world.broker.state_get(space, "count").await else { continue };
