@@ -224,7 +224,7 @@ async fn a_redelivery_of_what_was_committed_calls_no_guest() {
     rig.publish(&["a"]).await;
     rig.settled().await;
     let mut again = rig.source.pulled.lock().unwrap()[0].clone();
-    again.attempt = 2;
+    again.redelivered = true;
     rig.source.again.lock().unwrap().push_back(again);
     // While the broker cannot say whether it was committed, nobody is called either.
     rig.broker.plan.fail(Door::SettleCommitted, Fault::Unavailable, 1);
