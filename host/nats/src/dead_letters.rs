@@ -192,7 +192,11 @@ impl DeadLetters {
                     }
                     return Ok(());
                 }
-                Err(NatsError::NoResponders { .. }) => drop(self.prepare(route).await?),
+                Err(NatsError::NoResponders { .. }) => {
+                    // Another host has just overwritten our change of the subjects; let it finish with its own.
+                    tokio::time::sleep(Duration::from_millis(fastrand::u64(0..200))).await;
+                    drop(self.prepare(route).await?);
+                }
                 Err(NatsError::Api { error, .. }) if error.is_wrong_last_sequence() => {
                     let subject = record.subject.to_string();
                     let there = stored::last_of_leader(&self.connection, stream, &[subject]).await?.pop().flatten();

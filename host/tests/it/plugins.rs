@@ -44,7 +44,8 @@ fn shapes(folder: &Path) -> BTreeMap<String, (Vec<String>, Vec<String>)> {
         .collect()
 }
 
-/// Every event that the shop's plugins emit, by its deterministic id.
+/// What the shop's plugins emit. Checks and payments by their deterministic ids, byte for byte; of accounts and mails only how many
+/// of each type, because which of two customers with one address comes first is anybody's guess.
 fn answers(plugins: &Path) -> BTreeMap<String, (String, Vec<u8>)> {
     let here = root().display().to_string();
     let config = fs::read_to_string(root().join("runtime.yaml")).unwrap();
@@ -58,13 +59,21 @@ fn answers(plugins: &Path) -> BTreeMap<String, (String, Vec<u8>)> {
     runtime.block_on(async {
         let broker = home.broker().await;
         let mut answers = BTreeMap::new();
-        for stream in ["CHECKS", "PAYMENTS", "ACCOUNTS", "MAILS"] {
+        for stream in ["CHECKS", "PAYMENTS"] {
             for event in home.events(&broker, stream).await {
                 answers.insert(event.id, (event.kind, event.data.to_vec()));
             }
         }
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for stream in ["ACCOUNTS", "MAILS"] {
+            for event in home.events(&broker, stream).await {
+                *counts.entry(event.kind).or_default() += 1;
+            }
+        }
+        assert_eq!(counts.len(), 3, "accounts are created and rejected, mails are sent");
+        answers.extend(counts.into_iter().map(|(kind, count)| (kind, (count.to_string(), Vec::new()))));
         broker.close().await.unwrap();
-        assert!(answers.len() > 300, "the shop emits");
+        assert!(answers.len() > 250, "the shop emits");
         answers
     })
 }
