@@ -5,7 +5,7 @@
 //! | `runtime.yaml` | the configuration; plugins are the repository's, schemas are the case's own |
 //! | `in.jsonl` | what is published, as `tidemill emit` takes it |
 //! | `out.jsonl` | `{"stream", "type", "data"}` of every event that must come out, and no other, in any order |
-//! | `dead-letters.jsonl` | `{"route", "reason", "error"}` of every dead letter, `error` as a part of the text |
+//! | `dead-letters.jsonl` | `{"route", "reason", "error"}` of every dead letter, `error` as a part of the text that fits no other |
 
 use std::collections::BTreeSet;
 use std::fs;
