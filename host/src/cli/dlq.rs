@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::json;
 use tidemill_core::config::RuntimeConfig;
-use tidemill_core::dead_letter::{self, DeadLetter};
+use tidemill_core::dead_letter::{self, DeadLetter, DeadLetterView};
 use tidemill_core::failure::FailureKind;
 use tidemill_core::name::RouteName;
 use tidemill_core::port::{Admin, DeadLetterQuery, StoredDeadLetter};
@@ -133,10 +133,36 @@ async fn show(admin: &dyn Admin, output: Output, id: u64) -> Result<ExitCode> {
     if output == Output::Json {
         say_json(&letter.view(stored.id))?;
     } else {
-        say(serde_json::to_string_pretty(&letter.view(stored.id)).context("writing JSON")?);
-        say(format!("\nAfter the repair: tidemill dlq redrive {id}"));
+        say(page(&letter.view(stored.id)));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A dead letter for a person: what and why first, the original last. What came from outside is cleaned for the terminal.
+fn page(view: &DeadLetterView<'_>) -> String {
+    let clean = |text: &str| clean_text(text, 4096);
+    let exhausted = view.exhausted_by.map(|by| format!(", exhausted by {by}")).unwrap_or_default();
+    let redriven = if view.redriven > 0 { format!(", redriven {} times", view.redriven) } else { String::new() };
+    let event = format!("{} {}", view.event_type.unwrap_or("(not decoded)"), view.event_id.unwrap_or_default());
+    let mut lines = vec![
+        format!("dead letter   {} of route {}", view.id, view.route),
+        format!("reason        {} (blame: {})", view.reason, view.blame),
+        format!("error         {}", clean(view.error)),
+        format!("attempts      {}{exhausted}{redriven}", view.attempts),
+        format!("event         {}", clean(event.trim_end())),
+        format!("stored        {} in {}:{} on {}", view.stored, view.stream, view.sequence, clean(view.subject)),
+        format!("failed        {} first, {} last, on {}", view.first_failure, view.last_failure, clean(view.host)),
+        format!("plugin        {} {}", view.plugin, view.digest),
+    ];
+    lines.extend(view.log.iter().map(|line| format!("log           {}", clean(line))));
+    lines.extend(view.headers.iter().map(|(name, value)| format!("header        {}: {}", clean(name), clean(value))));
+    let payload = match (view.payload, &view.payload_base64) {
+        (Some(text), _) => clean(text),
+        (None, base64) => format!("(not text, Base64) {}", base64.as_deref().unwrap_or_default()),
+    };
+    lines.push(format!("payload       {payload}"));
+    lines.push(format!("\nAfter the repair: tidemill dlq redrive {}", view.id));
+    lines.join("\n")
 }
 
 async fn redrive(

@@ -69,6 +69,10 @@ fn a_redrive_after_a_repair_completes_the_poison_order_in_its_route_only(on: On)
     assert_ne!(repaired, shop_config(), "runtime.yaml names the repair in a comment");
     home.configure(&repaired);
     let id = poison[0]["id"].to_string();
+    let page = home.run(&["dlq", "show", &id]).out;
+    for part in ["trap (blame: plugin)", "5, exhausted by attempts", "ce-id: poison-order", "\"note\":\"poison\""] {
+        assert!(page.contains(part), "{part} in:\n{page}");
+    }
     assert_eq!(home.json(&["dlq", "redrive", &id])["redriven"], 1);
     let summary = home.json(&["run", "--until-idle"]);
     for line in summary["routes"].as_array().unwrap() {
