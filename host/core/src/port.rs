@@ -284,7 +284,8 @@ pub trait Source: Send + Sync {
     /// delivery from the route's input. Not cancel-safe: run to completion.
     async fn dead_letter(&self, delivery: &Delivery, record: Message) -> Result<(), BrokerError>;
 
-    /// Gives deliveries back unprocessed, to be delivered again soon. At shutdown; best effort.
+    /// Gives deliveries back unprocessed, to be delivered again soon; best effort. The pipeline does not use it yet: what is
+    /// late at shutdown waits for `ack_wait`, or for the next start.
     async fn release(&self, deliveries: &[Delivery]) -> Result<(), BrokerError>;
 }
 
