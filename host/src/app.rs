@@ -214,9 +214,9 @@ pub fn load_plugins(engine: &Engine, config: &RuntimeConfig) -> Result<Plugins> 
 }
 
 fn load_plugin(engine: &Engine, config: &RuntimeConfig, name: &PluginName) -> Result<Plugin> {
-    let path = config.plugins_dir.join(format!("{name}.wasm"));
+    let path = config.plugins.dir.join(format!("{name}.wasm"));
     if !path.exists() {
-        bail!("there is no `{}`; {}", path.display(), present(&config.plugins_dir));
+        bail!("there is no `{}`; {}", path.display(), present(&config.plugins.dir));
     }
     let bytes = files::read_plugin(&path)?;
     engine.load(name, &bytes, &plugin_settings(config, name)).with_context(|| format!("`{}`", path.display()))
@@ -241,7 +241,7 @@ fn present(dir: &Path) -> String {
 }
 
 fn plugin_settings(config: &RuntimeConfig, name: &PluginName) -> PluginConfig {
-    config.plugins.get(name).cloned().unwrap_or_default()
+    config.plugins.of(name)
 }
 
 fn call_settings(route: &RouteConfig, plugin: &PluginConfig) -> CallSettings {

@@ -84,7 +84,8 @@ pub fn load_config(path: &Path) -> Result<Loaded> {
         .map_err(|diagnostics| anyhow!("{}", diagnostics.render(&path.display().to_string())))
         .coded(Kind::BadConfiguration)?;
     config.schemas.dir = machine.beside(&config.schemas.dir);
-    config.plugins_dir = machine.beside(&config.plugins_dir);
+    config.plugins.dir = machine.beside(&config.plugins.dir);
+    config.plugins.cache_dir = machine.beside(&config.plugins.cache_dir);
     if let config::BrokerConfig::Embedded { dir } = &mut config.broker {
         *dir = machine.beside(dir);
     }

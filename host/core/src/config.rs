@@ -28,6 +28,7 @@ use crate::envelope::Envelope;
 use crate::filter::Filter;
 use crate::limits::Limits;
 use crate::name::{PluginName, RouteName, StreamName};
+use crate::outbound::OutboundHost;
 use crate::retry::RetryPolicy;
 use crate::subject::{Subject, SubjectPattern};
 
@@ -69,9 +70,7 @@ pub struct RuntimeConfig {
     pub broker: BrokerConfig,
     pub streams: Vec<StreamConfig>,
     pub schemas: SchemasConfig,
-    pub plugins_dir: PathBuf,
-    /// Settings of the plugins that are named under `plugins.settings`; a plugin without has the defaults.
-    pub plugins: BTreeMap<PluginName, PluginConfig>,
+    pub plugins: PluginsConfig,
     pub routes: Vec<RouteConfig>,
     /// How long running calls may finish after a stop signal.
     pub shutdown_grace: Duration,
@@ -139,6 +138,31 @@ pub enum OnMissing {
     Allow,
 }
 
+/// Where plugins come from, and how a new build takes over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginsConfig {
+    /// The folder that is watched for `<plugin>.wasm`.
+    pub dir: PathBuf,
+    /// Compiled code, the last good builds, and what is quarantined. Nobody but the host writes there.
+    pub cache_dir: PathBuf,
+    /// How often the folder is read although nothing was reported: file systems forget to tell.
+    pub rescan: Duration,
+    /// How long calls may finish on a build that was replaced.
+    pub drain_timeout: Duration,
+    pub probation: Probation,
+    /// Minisign public keys. Unless empty, every plugin needs a signature by one of them.
+    pub trusted_keys: Vec<String>,
+    /// Settings of the plugins that are named under `plugins.settings`; a plugin without has the defaults.
+    pub settings: BTreeMap<PluginName, PluginConfig>,
+}
+
+/// How long a new build is watched before it is trusted. What is reached first ends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probation {
+    pub calls: u64,
+    pub time: Duration,
+}
+
 /// Settings of one plugin.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PluginConfig {
@@ -146,6 +170,12 @@ pub struct PluginConfig {
     pub config: BTreeMap<String, String>,
     /// Granted secrets for the `config` import.
     pub secrets: BTreeMap<String, Secret>,
+    /// Environment variables that the plugin sees; it sees no others.
+    pub env: BTreeMap<String, String>,
+    /// Whether the plugin may use keyed state.
+    pub state: bool,
+    /// Where the plugin may send HTTP requests. Empty: nowhere, and `wasi:http` is not linked.
+    pub allowed_outbound_hosts: Vec<OutboundHost>,
     pub limits: Limits,
     pub instance: InstancePolicy,
     /// Calls at the same time. `None`: one per core, and one for a plugin that uses state, whose calls would mostly
@@ -162,7 +192,7 @@ pub enum InstancePolicy {
 }
 
 /// One entry of `routes`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RouteConfig {
     pub name: RouteName,
     pub stream: StreamName,
@@ -187,6 +217,21 @@ pub enum Start {
     All,
     Sequence(u64),
     Time(SystemTime),
+}
+
+// === impl PluginsConfig ===
+
+impl PluginsConfig {
+    /// The settings of a plugin; the defaults if it has none.
+    pub fn of(&self, plugin: &PluginName) -> PluginConfig {
+        self.settings.get(plugin).cloned().unwrap_or_default()
+    }
+}
+
+impl Default for Probation {
+    fn default() -> Self {
+        Self { calls: 100, time: Duration::from_secs(30) }
+    }
 }
 
 // === impl Secret ===

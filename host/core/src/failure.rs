@@ -1,5 +1,6 @@
 //! What went wrong, and whose fault it is. Decisions are made on the kind, never on the text.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Whose fault a failure is. It decides whether trying again can help.
@@ -18,6 +19,10 @@ pub struct Failure {
     pub text: String,
     /// The last lines that the plugin logged in this attempt, for the dead letter.
     pub log_tail: Vec<String>,
+    /// The build that failed, where one was called: `sha256:…`.
+    pub digest: Option<Arc<str>>,
+    /// Whether the build was on probation. What only such a build failed at is not dead-lettered.
+    pub provisional: bool,
 }
 
 /// The closed list of what can go wrong between source and settle. The codes are documented in `docs/dead-letters.md`;
@@ -54,7 +59,7 @@ pub enum FailureKind {
 
 impl Failure {
     pub fn new(kind: FailureKind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), log_tail: Vec::new() }
+        Self { kind, text: text.into(), log_tail: Vec::new(), digest: None, provisional: false }
     }
 }
 

@@ -39,7 +39,7 @@ use self::pattern::EventPattern;
 use crate::event::Event;
 
 /// A compiled filter.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Filter {
     pattern: EventPattern,
 }

@@ -24,6 +24,7 @@ pub mod json;
 pub mod limits;
 pub mod message;
 pub mod name;
+pub mod outbound;
 pub mod pipeline;
 pub mod port;
 pub mod retry;

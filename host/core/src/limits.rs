@@ -23,6 +23,24 @@ pub struct Limits {
     pub log_bytes: u64,
     /// Calls after which an instance is replaced.
     pub max_events_per_instance: u64,
+    /// Age at which an instance is replaced.
+    pub max_instance_age: Duration,
+    /// CPU time of one call, told apart to a few milliseconds.
+    pub cpu: Duration,
+    /// Wall time for the start of an instance.
+    pub start: Duration,
+    /// Elements of all tables of an instance.
+    pub table_elements: u32,
+    /// Resource handles that an instance holds at the same time, its own and the host's.
+    pub handles: u32,
+    /// What one call writes to its standard output and standard error; what comes after is counted and dropped.
+    pub stdout_bytes: u64,
+    /// HTTP requests of one plugin under way at the same time.
+    pub http_requests: u32,
+    /// Wall time of one HTTP request, from its name's resolution to the end of the answer's body.
+    pub http_timeout: Duration,
+    /// The body of one HTTP request, and of its answer.
+    pub http_body: u64,
 }
 
 /// The longest state key. Keys become subject tokens on JetStream, encoded, so there is room below its limits.
@@ -45,6 +63,20 @@ impl Default for Limits {
             log_bytes: 64 * 1024,
             // Leaks in guests are bounded by this; at 10,000 the cost of a fresh instance vanishes.
             max_events_per_instance: 10_000,
+            // What a guest forgets to release outside of its memory does not live for ever.
+            max_instance_age: Duration::from_secs(3600),
+            // A handler that computes for a second on one event starves its neighbours on a small machine.
+            cpu: Duration::from_secs(1),
+            // Interpreters need half a second on a slow core.
+            start: Duration::from_secs(5),
+            // The largest interpreters have some ten thousand functions.
+            table_elements: 200_000,
+            // Handlers need none; WASI's streams and HTTP's parts are a few per request.
+            handles: 10_000,
+            stdout_bytes: 64 * 1024,
+            http_requests: 16,
+            http_timeout: Duration::from_secs(10),
+            http_body: 4 * 1024 * 1024,
         }
     }
 }

@@ -30,6 +30,7 @@ schemas: {{ dir: "{schemas}" }}
 streams:
   - {{ name: ORDERS, subjects: ["orders.>"] }}
   - {{ name: FRAUD, subjects: ["fraud.>"] }}
+plugins: {{ settings: {{ order-analytics: {{ state: true }} }} }}
 routes:
   - name: fraud
     source: {{ stream: ORDERS, start: all }}

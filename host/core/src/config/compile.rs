@@ -31,14 +31,13 @@ pub(super) fn compile(file: file::Runtime, report: &mut Report) -> Option<Compil
     let policies = retry::Policies::compile(file.retry_policies, report);
     let defaults = routes::Defaults::compile(file.defaults, &policies, report);
     let routes = routes::compile(file.routes, &streams, &policies, &defaults, report);
-    let (plugins_dir, plugins) = plugins::compile(file.plugins, &routes, report);
+    let plugins = plugins::compile(file.plugins, &routes, report);
     let broker = broker::compile(file.broker, report);
     let (routes, patterns) = routes.list.into_iter().map(|route| (route.config, route.pattern)).unzip();
     let config = RuntimeConfig {
         broker: broker?,
         streams: streams.list.into_iter().map(|stream| stream.config).collect(),
         schemas: schemas(file.schemas),
-        plugins_dir,
         plugins,
         routes,
         shutdown_grace: file.shutdown_grace.map_or(Duration::from_secs(30), |grace| grace.value.0),

@@ -15,6 +15,7 @@ use super::yaml::{Kind, Node};
 use super::{InstancePolicy, OnMissing, Secret, interpolate::Secrets};
 use crate::envelope::Envelope;
 use crate::name::{PluginName, RouteName, StreamName};
+use crate::outbound::OutboundHost;
 use crate::subject::SubjectPattern;
 
 record! {
@@ -218,12 +219,44 @@ record! {
 
 record! {
     /// Plugins: compiled components in a folder.
+    #[derive(Default)]
     Plugins {
         /// The folder that is watched for `<plugin>.wasm`.
         #[schemars(extend("default" = "./plugins"), example = &"/opt/plugins")]
         dir: Optional<Text>,
+        /// The host's own folder: compiled code, the last good builds, what is quarantined. Only the host's user may write there.
+        #[schemars(extend("default" = "./.tidemill/plugins"), example = &"/var/cache/tidemill")]
+        cache_dir: Optional<Text>,
+        /// How often plugins, schemas and this file are looked at although no change was reported: network file systems and some
+        /// containers report none.
+        #[schemars(extend("default" = "5s"), example = &"1s")]
+        rescan: Optional<Pause>,
+        /// How long calls may finish on a build that was replaced; then they are interrupted and run again on the new one.
+        #[schemars(extend("default" = "10s"), example = &"1m")]
+        drain_timeout: Optional<Pause>,
+        /// How long a new build is watched before it is trusted.
+        probation: Optional<Probation>,
+        /// Public keys of minisign. With one or more, each `<plugin>.wasm` needs a signature `<plugin>.wasm.minisig` by one of them.
+        #[schemars(example = ["RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"])]
+        trusted_keys: Optional<List<Text>>,
         /// Settings by plugin name. A plugin without has the defaults. Every plugin named here must handle some route.
         settings: Optional<Map<Plugin>>,
+    }
+}
+
+/// A time that is not zero.
+pub(super) type Pause = Span<1>;
+
+record! {
+    /// A build that replaces another is on probation: where it fails on an event, the one before it handles the event instead, and
+    /// if that happens often the new build is rolled back. The limit that is reached first ends it.
+    Probation {
+        /// Calls of the new build.
+        #[schemars(extend("default" = 100), example = 1000)]
+        calls: Optional<Count<1, { u64::MAX }>>,
+        /// Time since it took over.
+        #[schemars(extend("default" = "30s"), example = &"5m")]
+        time: Optional<Pause>,
     }
 }
 
@@ -236,6 +269,17 @@ record! {
         /// Secrets that the plugin can read, by the name it uses; not the same names as in `config`.
         #[schemars(example = json!({ "api-key": "${secret:payments.key}" }))]
         secrets: Optional<Map<Secret>>,
+        /// Environment variables that the plugin sees. It sees no others.
+        #[schemars(example = json!({ "LOG_LEVEL": "debug" }))]
+        env: Optional<Map<Text>>,
+        /// Whether the plugin may use keyed state. A plugin that imports it without this is refused.
+        #[schemars(extend("default" = false), example = true)]
+        state: Optional<Flag>,
+        /// Where the plugin may send HTTP requests: `https://HOST`, `http://HOST:PORT`, `https://*.DOMAIN`. A name that resolves to a
+        /// loopback, link-local, private or metadata address is refused, unless the address itself, or a network such as
+        /// `http://10.1.0.0/16:8080`, is in the list too. Left out: nowhere, and a plugin that imports `wasi:http` is refused.
+        #[schemars(example = ["https://api.example.com"])]
+        allowed_outbound_hosts: Optional<List<OutboundHost>>,
         /// How much the plugin may take.
         limits: Optional<Limits>,
         /// `reuse`: one instance serves many events, one at a time. `fresh`: each event gets a new instance.
@@ -274,6 +318,33 @@ record! {
         /// Calls after which an instance is replaced.
         #[schemars(extend("default" = 10_000), example = 1000)]
         max_events_per_instance: Optional<Count<1, { u64::MAX }>>,
+        /// Age at which an instance is replaced.
+        #[schemars(extend("default" = "1h"), example = &"10m")]
+        max_instance_age: Optional<Span<1>>,
+        /// CPU time of one call. `timeout` of the route is its wall time.
+        #[schemars(extend("default" = "1s"), example = &"200ms")]
+        cpu: Optional<Span<1>>,
+        /// Wall time for the start of an instance.
+        #[schemars(extend("default" = "5s"), example = &"30s")]
+        start: Optional<Span<1>>,
+        /// Elements of all tables of an instance.
+        #[schemars(extend("default" = 200_000), example = 1_000_000)]
+        table_elements: Optional<Count<0, 10_000_000>>,
+        /// Resource handles that an instance holds at the same time.
+        #[schemars(extend("default" = 10_000), example = 100)]
+        handles: Optional<Count<0, 1_000_000>>,
+        /// What one call writes to its standard output and standard error; what comes after is counted and dropped.
+        #[schemars(extend("default" = "64KiB"), example = &"4KiB")]
+        stdout_bytes: Optional<Size<0, { 16 * MIB }>>,
+        /// HTTP requests of the plugin under way at the same time.
+        #[schemars(extend("default" = 16), example = 4)]
+        http_requests: Optional<Count<0, 1000>>,
+        /// Wall time of one HTTP request, until the end of the answer.
+        #[schemars(extend("default" = "10s"), example = &"2s")]
+        http_timeout: Optional<Span<1>>,
+        /// The body of one HTTP request, and of its answer.
+        #[schemars(extend("default" = "4MiB"), example = &"256KiB")]
+        http_body: Optional<Size<0, { 64 * MIB }>>,
     }
 }
 

@@ -17,6 +17,7 @@ use super::yaml::{Kind, Node, resolve_plain};
 use super::{InstancePolicy, OnMissing, Secret, words};
 use crate::envelope::Envelope;
 use crate::name::{PluginName, RouteName, StreamName};
+use crate::outbound::OutboundHost;
 use crate::subject::SubjectPattern;
 
 /// A text that is not empty.
@@ -361,6 +362,7 @@ named! {
     PluginName, "the name of a plugin", "name", "^[a-z0-9][a-z0-9-]{0,62}$";
     StreamName, "the name of a stream", "name", "^[A-Za-z0-9_-]{1,63}$";
     SubjectPattern, "a subject like `orders.created` or `orders.>`", "subject pattern", r"^[^\s.]+(\.[^\s.]+)*$";
+    OutboundHost, "an outbound host like `https://api.example.com`", "outbound host", r"^https?://[^\s/]+(/[0-9]+)?(:[0-9]+)?$";
 }
 
 schema!([] Text, json_schema!({ "title": "text", "type": "string", "minLength": 1 }));

@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::compile::Compiled;
 use super::leaf::{format_duration, format_size, word};
-use super::{BrokerConfig, NatsConfig, PluginConfig, RouteConfig, Secret, Start, StreamConfig};
+use super::{BrokerConfig, NatsConfig, PluginConfig, PluginsConfig, RouteConfig, Secret, Start, StreamConfig};
 use crate::limits::Limits;
 use crate::retry::RetryPolicy;
 use crate::subject::SubjectPattern;
@@ -18,13 +18,12 @@ use crate::subject::SubjectPattern;
 const MASK: &str = "***";
 
 pub(super) fn show(Compiled { config, patterns }: &Compiled) -> Value {
-    let settings = config.plugins.iter().map(|(name, settings)| (name.to_string(), plugin(settings)));
     json!({
         "version": 1,
         "broker": broker(&config.broker),
         "streams": config.streams.iter().map(stream).collect::<Vec<_>>(),
         "schemas": { "dir": config.schemas.dir, "on_missing": word(&config.schemas.on_missing) },
-        "plugins": { "dir": config.plugins_dir, "settings": settings.collect::<Map<_, _>>() },
+        "plugins": plugins(&config.plugins),
         "routes": config.routes.iter().zip(patterns).map(|(config, pattern)| route(config, pattern.as_ref())).collect::<Vec<_>>(),
         "shutdown_grace": format_duration(config.shutdown_grace),
     })
@@ -78,11 +77,30 @@ fn stream(stream: &StreamConfig) -> Value {
     ])
 }
 
+fn plugins(plugins: &PluginsConfig) -> Value {
+    let settings = plugins.settings.iter().map(|(name, settings)| (name.to_string(), plugin(settings)));
+    json!({
+        "dir": plugins.dir,
+        "cache_dir": plugins.cache_dir,
+        "rescan": format_duration(plugins.rescan),
+        "drain_timeout": format_duration(plugins.drain_timeout),
+        "probation": {
+            "calls": plugins.probation.calls,
+            "time": format_duration(plugins.probation.time),
+        },
+        "trusted_keys": plugins.trusted_keys,
+        "settings": settings.collect::<Map<_, _>>(),
+    })
+}
+
 fn plugin(plugin: &PluginConfig) -> Value {
     let secrets: BTreeMap<&String, &str> = plugin.secrets.keys().map(|name| (name, MASK)).collect();
     object([
         ("config", json!(plugin.config)),
         ("secrets", json!(secrets)),
+        ("env", json!(plugin.env)),
+        ("state", json!(plugin.state)),
+        ("allowed_outbound_hosts", plugin.allowed_outbound_hosts.iter().map(ToString::to_string).collect()),
         ("limits", limits(&plugin.limits)),
         ("instance", json!(word(&plugin.instance))),
         ("instances", json!(plugin.instances)),
@@ -99,6 +117,15 @@ fn limits(limits: &Limits) -> Value {
         "state_writes": limits.state_writes,
         "log_bytes": format_size(limits.log_bytes),
         "max_events_per_instance": limits.max_events_per_instance,
+        "max_instance_age": format_duration(limits.max_instance_age),
+        "cpu": format_duration(limits.cpu),
+        "start": format_duration(limits.start),
+        "table_elements": limits.table_elements,
+        "handles": limits.handles,
+        "stdout_bytes": format_size(limits.stdout_bytes),
+        "http_requests": limits.http_requests,
+        "http_timeout": format_duration(limits.http_timeout),
+        "http_body": format_size(limits.http_body),
     })
 }
 

@@ -6,7 +6,7 @@
 use std::fmt;
 
 /// A text of the pattern, and its folded form.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct IgnoreCase {
     written: Box<str>,
     folded: Box<str>,

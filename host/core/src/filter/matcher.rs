@@ -19,7 +19,7 @@ pub(super) enum Leaf<'a> {
 }
 
 /// One entry of a field's list.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Matcher {
     Text(Box<str>),
     Number(Number),

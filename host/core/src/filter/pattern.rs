@@ -16,7 +16,7 @@ pub(super) type Matchers = Box<[Matcher]>;
 pub(super) type Choice<T> = Box<[T]>;
 
 /// The top level: attributes, the payload under `data`, and `$or` over both. All parts must hold.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct EventPattern {
     pub(super) attributes: Box<[(Box<str>, Matchers)]>,
     pub(super) data: Option<Node>,
@@ -24,14 +24,14 @@ pub(super) struct EventPattern {
 }
 
 /// What the pattern says about one place in the data.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Node {
     Leaf(Matchers),
     Object(ObjectPattern),
 }
 
 /// A nested pattern. All its fields must hold, and of each choice one branch.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct ObjectPattern {
     pub(super) fields: Box<[(Box<str>, Node)]>,
     pub(super) choices: Box<[Choice<ObjectPattern>]>,

@@ -7,7 +7,7 @@
 use std::fmt;
 
 /// A compiled wildcard.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Wildcard {
     written: Box<str>,
     /// What the text begins with. Without an asterisk in the pattern, all of it.
@@ -16,7 +16,7 @@ pub(super) struct Wildcard {
     rest: Option<Rest>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Rest {
     /// In this order, each after the one before.
     middle: Box<[Box<str>]>,

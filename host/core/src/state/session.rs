@@ -58,6 +58,11 @@ impl StateSession {
         Self { space, seen: StateWrites { epoch, ..StateWrites::default() }, written_bytes: 0, read_bytes: 0 }
     }
 
+    /// A session of the same plugin that has seen and written nothing, for another run of the same call.
+    pub fn again(&self) -> Self {
+        StateSpace::session(&self.space)
+    }
+
     /// The value of a key, this call's own writes included.
     pub async fn get(&mut self, key: &str) -> Result<Option<Bytes>, StateError> {
         check_key(key)?;

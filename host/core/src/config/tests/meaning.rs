@@ -27,7 +27,7 @@ fn the_example_of_the_design() {
     assert_eq!(nats.credentials.as_ref().map(Secret::reveal), Some("hunter2"));
     assert_eq!(config.streams[1].envelope, Envelope::Seed);
     assert_eq!(config.streams[1].max_bytes, Some(1 << 30));
-    let (name, plugin) = config.plugins.first_key_value().unwrap();
+    let (name, plugin) = config.plugins.settings.first_key_value().unwrap();
     assert_eq!((name.as_str(), plugin.config["threshold"].as_str()), ("fraud-check", "1000"));
     let route = &config.routes[0];
     assert_eq!(route.stream.as_str(), "ORDERS");
@@ -43,8 +43,8 @@ fn the_smallest_file_is_a_host_without_routes() {
     let config = loaded("version: 1");
     assert_eq!(config.broker, BrokerConfig::Embedded { dir: "./.tidemill".into() });
     assert_eq!(config.schemas, SchemasConfig { dir: "./schemas".into(), on_missing: OnMissing::Reject });
-    assert_eq!((config.plugins_dir.as_path(), config.shutdown_grace), (Path::new("./plugins"), seconds(30)));
-    assert!(config.routes.is_empty() && config.streams.is_empty() && config.plugins.is_empty());
+    assert_eq!((config.plugins.dir.as_path(), config.shutdown_grace), (Path::new("./plugins"), seconds(30)));
+    assert!(config.routes.is_empty() && config.streams.is_empty() && config.plugins.settings.is_empty());
 }
 
 #[test]
@@ -108,7 +108,7 @@ plugins:
       instances: 4
 "#,
     ));
-    let plugin = config.plugins.values().next().unwrap();
+    let plugin = config.plugins.settings.values().next().unwrap();
     let values: Vec<_> = plugin.config.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     assert_eq!(
         values,
