@@ -30,8 +30,22 @@ pub struct Progress {
 /// A host fault is tried again after at most this long: it is over when the broker is back.
 const LONGEST_HOST_PAUSE: Duration = Duration::from_secs(2);
 
+/// How often, on average, an event that waits for the end of a probation is tried.
+const PROBATION_PAUSE: Duration = Duration::from_secs(1);
+
 /// Decides from blame, attempt and policy. `random` is uniform in 0..1 and spreads the delays.
+///
+/// What failed on a build that is on probation is not dead-lettered for it: it waits until the build is trusted or gone.
 pub fn decide(failure: &Failure, progress: Progress, policy: &RetryPolicy, random: f64) -> Disposition {
+    match by_kind(failure, progress, policy, random) {
+        Disposition::DeadLetter { .. } if failure.provisional => {
+            Disposition::Retry { after: PROBATION_PAUSE.mul_f64(0.5 + random), counted: false }
+        }
+        decided => decided,
+    }
+}
+
+fn by_kind(failure: &Failure, progress: Progress, policy: &RetryPolicy, random: f64) -> Disposition {
     match failure.kind {
         FailureKind::Malformed | FailureKind::Invalid | FailureKind::SchemaMissing | FailureKind::Rejected => {
             Disposition::DeadLetter { exhausted_by: None }
@@ -109,6 +123,16 @@ mod tests {
                 let said = word(kind, attempt, 100_000);
                 assert!(matches!(said, Disposition::Retry { counted: false, .. }), "{kind:?}: {said:?}");
             }
+        }
+    }
+
+    #[test]
+    fn nothing_is_dead_lettered_for_a_build_on_probation() {
+        let progress = Progress { attempt: 3, age: Duration::from_secs(7200), host_faults: 0 };
+        for kind in FailureKind::ALL {
+            let failure = Failure { provisional: true, ..Failure::new(kind, "x") };
+            let said = decide(&failure, progress, &policy(), 0.5);
+            assert!(matches!(said, Disposition::Retry { counted: false, .. }), "{kind:?}: {said:?}");
         }
     }
 

@@ -100,6 +100,11 @@ impl FailureKind {
         }
     }
 
+    /// Whether a plugin broke, which no build is meant to do. Saying `reject` or `retry` is not breaking.
+    pub fn is_defect(self) -> bool {
+        self.blame() == Blame::Plugin && !matches!(self, FailureKind::RetryRequested { .. })
+    }
+
     pub fn blame(self) -> Blame {
         match self {
             FailureKind::Malformed | FailureKind::Invalid | FailureKind::SchemaMissing | FailureKind::Rejected => {

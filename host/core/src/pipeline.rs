@@ -16,6 +16,7 @@
 //!   redelivery, never a loss: `Place` frees the place, and the broker delivers again (the embedded one at the next start).
 //! - Effects are committed only after the handler returned success; the commit settles the delivery.
 //! - A dead letter is confirmed before the original is removed ([`Source::dead_letter`]).
+//! - A reload swaps [`Serving`] as a whole; an attempt that has begun keeps the one that it began with.
 //! - Stopping closes the tap only. What runs finishes, commits and settles.
 //!
 //! Work moves in small batches between the rooms, because a wake-up per event would cost more than the event.
@@ -31,16 +32,19 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::config::{OnMissing, RouteConfig};
-use crate::port::{Broker, CallSettings, Handler, Source};
+use crate::generation::Generation;
+use crate::port::{Broker, CallSettings, Source};
 use crate::schema::Schemas;
 use crate::state::StateSpace;
 use crate::stats::RouteStats;
+use crate::trial::Trial;
 
 use attempt::{Attempted, Job};
 use place::Places;
@@ -55,11 +59,8 @@ const MAX_BATCH_WAIT: Duration = Duration::from_millis(1);
 pub struct Route {
     pub config: RouteConfig,
     pub settings: Arc<CallSettings>,
-    pub handler: Arc<dyn Handler>,
-    pub schemas: Arc<Schemas>,
-    pub on_missing: OnMissing,
-    /// The state of the route's plugin, shared by all its routes; given exactly when the handler uses state.
-    pub state: Option<Arc<StateSpace>>,
+    /// Swapped by a reload while events are under way.
+    pub serving: ArcSwap<Serving>,
     pub broker: Arc<dyn Broker>,
     pub source: Arc<dyn Source>,
     /// Calls at the same time.
@@ -67,6 +68,23 @@ pub struct Route {
     /// Names this host in dead letters.
     pub host: String,
     pub stats: Arc<RouteStats>,
+}
+
+/// Who handles the route's next event, and what it is checked against. An attempt takes it once and keeps it to its end, so
+/// every event meets either all of a reload or nothing of it.
+pub struct Serving {
+    pub build: Build,
+    pub schemas: Arc<Schemas>,
+    pub on_missing: OnMissing,
+    /// The state of the route's plugin, shared by all its routes; given when a build of it uses state.
+    pub state: Option<Arc<StateSpace>>,
+}
+
+/// The build that serves: one that is trusted, or a new one beside the one that it replaces.
+#[derive(Clone)]
+pub enum Build {
+    Trusted(Arc<Generation>),
+    OnTrial(Arc<Trial>),
 }
 
 /// Runs a route until `stop` turns true and everything in flight is settled. Workers run on `guests`. Dropping the future
@@ -94,6 +112,18 @@ pub async fn run(route: Arc<Route>, guests: &Handle, stop: watch::Receiver<bool>
     tokio::select! {
         ((), ()) = async { tokio::join!(drained, settler) } => {}
         () = heartbeat => {}
+    }
+}
+
+// === impl Build ===
+
+impl Build {
+    /// The build that is called first.
+    pub fn current(&self) -> &Arc<Generation> {
+        match self {
+            Build::Trusted(generation) => generation,
+            Build::OnTrial(trial) => trial.build(),
+        }
     }
 }
 

@@ -303,6 +303,11 @@ pub trait Handler: Send + Sync {
 
     /// Whether the plugin can touch state at all. If not, its commits need no marker.
     fn uses_state(&self) -> bool;
+
+    /// How many of its instances were replaced because their memory was nearly full.
+    fn outgrown(&self) -> u64 {
+        0
+    }
 }
 
 /// One call of a handler.

@@ -305,11 +305,12 @@ impl Settler {
         exhausted_by: Option<ExhaustedBy>,
     ) -> DeadLetter {
         let now = SystemTime::now();
+        let serving = self.route.serving.load();
         DeadLetter {
             original: job.delivery.message.clone(),
             route: self.route.config.name.clone(),
             plugin: self.route.config.handler.clone(),
-            digest: self.route.handler.digest(),
+            digest: failure.digest.as_deref().unwrap_or_else(|| serving.build.current().digest()).to_owned(),
             reason: failure.kind.code().to_owned(),
             error: failure.text.clone(),
             blame: failure.kind.blame(),

@@ -13,3 +13,4 @@ mod rig;
 mod sharing;
 mod state;
 mod stopping;
+mod swapping;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -13,11 +14,12 @@ use tidemill_core::envelope::{Envelope, encode_event};
 use tidemill_core::event::Event;
 use tidemill_core::failure::{Failure, FailureKind};
 use tidemill_core::filter::Filter;
+use tidemill_core::generation::Generation;
 use tidemill_core::grant::Grant;
 use tidemill_core::limits::Limits;
 use tidemill_core::message::Message;
 use tidemill_core::name::{PluginName, RouteName, StreamName};
-use tidemill_core::pipeline::{self, Route};
+use tidemill_core::pipeline::{self, Build, Route, Serving};
 use tidemill_core::port::{
     Admin as _, Backlog, Broker, Call, CallSettings, DeadLetterQuery, Handler, Outgoing, Source as _,
 };
@@ -61,8 +63,17 @@ pub(crate) struct Rig {
 
 /// A closure as a handler.
 struct Closure<F> {
+    digest: &'static str,
     run: F,
     uses_state: bool,
+}
+
+/// A build that runs a closure.
+pub(crate) fn build<F>(digest: &'static str, uses_state: bool, run: F) -> Arc<Generation>
+where
+    F: for<'a> Fn(Call<'a>) -> BoxFuture<'a, Result<Effects, Failure>> + Send + Sync + 'static,
+{
+    Generation::new(Arc::new(Closure { digest, run, uses_state }))
 }
 
 impl Default for Setup {
@@ -110,10 +121,12 @@ impl Setup {
         let route = Arc::new(Route {
             config,
             settings: Arc::new(settings),
-            handler: Arc::new(Closure { run, uses_state: self.uses_state }),
-            schemas: Arc::new(self.schemas),
-            on_missing: self.on_missing,
-            state,
+            serving: ArcSwap::from_pointee(Serving {
+                build: Build::Trusted(build("sha256:test", self.uses_state, run)),
+                schemas: Arc::new(self.schemas),
+                on_missing: self.on_missing,
+                state,
+            }),
             broker: Arc::clone(&self.broker) as Arc<dyn Broker>,
             source: Arc::clone(&source) as _,
             instances: self.instances,
@@ -227,6 +240,22 @@ impl Rig {
         entry.value.map_or(0, |value| text(&value).parse().unwrap())
     }
 
+    /// What serves the next event.
+    pub(crate) fn serve(&self, build: Build) {
+        let now = self.route.serving.load();
+        self.route.serving.store(Arc::new(Serving {
+            build,
+            schemas: Arc::clone(&now.schemas),
+            on_missing: now.on_missing,
+            state: now.state.clone(),
+        }));
+    }
+
+    /// The build that serves now.
+    pub(crate) fn current(&self) -> Arc<Generation> {
+        Arc::clone(self.route.serving.load().build.current())
+    }
+
     pub(crate) fn tell_to_stop(&self) {
         self.stop.send(true).unwrap();
     }
@@ -260,7 +289,7 @@ where
     }
 
     fn digest(&self) -> String {
-        "sha256:test".to_owned()
+        self.digest.to_owned()
     }
 
     fn uses_state(&self) -> bool {
