@@ -1,62 +1,65 @@
-//! The composition root: from a configuration to running routes.
+//! The composition root: from a configuration to running routes, and on through its changes to the end.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, anyhow, bail};
-use tidemill_core::config::{BrokerConfig, PluginConfig, RouteConfig, RuntimeConfig};
-use tidemill_core::grant::Grant;
-use tidemill_core::name::PluginName;
-use tidemill_core::pipeline::{self, Route};
-use tidemill_core::port::{Broker, CallSettings, Handler};
-use tidemill_core::schema::Schemas;
-use tidemill_core::state::StateSpace;
-use tidemill_core::stats::RouteStats;
+use anyhow::{Context, Result};
+use tidemill_core::config::{BrokerConfig, RuntimeConfig};
+use tidemill_core::port::{Broker, BrokerError};
 use tidemill_embedded::EmbeddedBroker;
-use tidemill_engine::{Engine, EngineOptions, Plugin};
+use tidemill_engine::{Compiler, Engine, EngineOptions};
 use tidemill_nats::NatsBroker;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, watch};
 
+use crate::candidate::Candidate;
 use crate::exit::{self, Coded, Kind};
-use crate::files;
+use crate::provenance::Provenance;
+use crate::reload::{Reloader, Request};
+use crate::status::Status;
 use crate::summary::Summary;
+use crate::supervisor::Supervisor;
 
 /// How often `--until-idle` looks. Short against what a person notices, long against what the look costs.
 const IDLE_LOOK: Duration = Duration::from_millis(50);
 
-/// A built host: connected, provisioned, compiled, with its routes open.
+/// A built host: everything read, checked, compiled and connected. Its routes run while [`run`](Self::run) does.
 pub struct App {
-    config: Arc<RuntimeConfig>,
     broker: Arc<dyn Broker>,
-    engine: Engine,
-    routes: Vec<Arc<Route>>,
-    spaces: Vec<Arc<StateSpace>>,
+    config: Arc<RuntimeConfig>,
+    reloader: Arc<Reloader>,
+    requests: mpsc::Sender<Request>,
+    began: Instant,
+    started: SystemTime,
+    /// What `run` begins with; taken by it.
+    first: Mutex<Option<(Candidate, mpsc::Receiver<Request>)>>,
 }
-
-/// The plugins that a configuration's routes name, loaded.
-pub type Plugins = BTreeMap<PluginName, Arc<Plugin>>;
 
 // === impl App ===
 
 impl App {
-    /// Connects, provisions, loads and opens. Nothing runs yet; on an error nothing was changed but what `streams:`
-    /// declares.
-    pub async fn build(config: RuntimeConfig) -> Result<Self> {
-        let config = Arc::new(config);
-        let schemas = Arc::new(files::load_schemas(&config)?);
-        let engine = Engine::new(EngineOptions::default()).context("starting the Wasm engine")?;
-        let plugins = load_plugins(&engine, &config)?;
+    /// Reads, checks and compiles everything, then connects. On an error nothing was changed but the cache.
+    pub async fn build(path: &Path, compiler: Compiler) -> Result<Arc<Self>> {
+        let (began, started) = (Instant::now(), SystemTime::now());
+        let file = path.to_owned();
+        let prepared = tokio::task::spawn_blocking(move || prepare(&file, compiler)).await;
+        let (engine, provenance, candidate) = prepared.context("reading the configuration")??;
+        let config = Arc::clone(&candidate.config);
         let broker = connect(&config).await?;
-        broker.provision(&config.streams).await.map_err(exit::broker)?;
-        let mut app = Self { config, broker, engine, routes: Vec::new(), spaces: Vec::new() };
-        app.open_routes(&plugins, &schemas).await?;
-        Ok(app)
+        let supervisor = Supervisor::new(
+            Arc::clone(&broker),
+            engine.runtime().clone(),
+            Arc::clone(&provenance),
+            Arc::clone(&config),
+            candidate.schemas.clone(),
+        );
+        let reloader = Reloader::new(path.to_owned(), engine, provenance, supervisor);
+        let (requests, receiver) = mpsc::channel(1);
+        let first = Mutex::new(Some((candidate, receiver)));
+        Ok(Arc::new(Self { broker, config, reloader, requests, began, started, first }))
     }
 
+    /// The configuration of the start. What a running host follows is [`Supervisor::running`].
     pub fn config(&self) -> &Arc<RuntimeConfig> {
         &self.config
     }
@@ -65,64 +68,54 @@ impl App {
         &self.broker
     }
 
-    /// What every route has done so far.
-    pub fn summary(&self) -> Summary {
-        Summary::of(self.routes.iter().map(|route| (route.config.name.as_str(), route.stats.summary())))
+    pub fn reloader(&self) -> &Arc<Reloader> {
+        &self.reloader
     }
 
-    /// Runs until `stop` turns true and everything in flight is settled, or the grace period is over. Says what was late.
-    pub async fn run(&self, stop: watch::Receiver<bool>) -> Result<()> {
-        let (stop_spaces, spaces_stop) = watch::channel(false);
-        let mut spaces = JoinSet::new();
-        for space in &self.spaces {
-            spaces.spawn(Arc::clone(space).run(spaces_stop.clone()));
-        }
-        let mut running = JoinSet::new();
-        for route in &self.routes {
-            tracing::info!(
-                route = %route.config.name, plugin = %route.config.handler, stream = %route.config.stream,
-                subjects = %join(&route.config.subjects), max_in_flight = route.config.max_in_flight,
-                instances = route.instances, "Route is running"
-            );
-            let (route, guests, stop) = (Arc::clone(route), self.engine.runtime().clone(), stop.clone());
-            running.spawn(async move { pipeline::run(route, &guests, stop).await });
-        }
-        self.drain(&mut running, stop).await;
-        stop_spaces.send_replace(true);
-        if tokio::time::timeout(Duration::from_secs(5), async { while spaces.join_next().await.is_some() {} })
-            .await
-            .is_err()
-        {
-            tracing::warn!("State is not committed in time; the deliveries come back at the next start");
-            spaces.abort_all();
-        }
+    /// Asks for a look at what lies on disk.
+    pub fn requests(&self) -> &mpsc::Sender<Request> {
+        &self.requests
+    }
+
+    /// What every route has done so far.
+    pub async fn summary(&self) -> Summary {
+        let running = self.reloader.supervisor.running().await;
+        Summary::of(running.routes().map(|route| (route.config.name.as_str(), route.stats.summary())))
+    }
+
+    pub async fn status(&self) -> Status {
+        Status::of(&self.reloader, self.broker.kind(), self.started).await
+    }
+
+    /// Starts the routes, follows what changes on disk, and ends when `stop` turns true and everything in flight is
+    /// settled, or the grace period is over. To be called once.
+    pub async fn run(&self, mut stop: watch::Receiver<bool>) -> Result<()> {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (candidate, requests) = first.context("a host runs once")?;
+        let supervisor = &self.reloader.supervisor;
+        supervisor.apply(candidate).await?;
+        tracing::info!(
+            broker = self.broker.kind(), routes = self.config.routes.len(), ready_in = ?self.began.elapsed(),
+            "Tidemill is ready"
+        );
+        let reloads = Arc::clone(&self.reloader).run(Arc::clone(&self.config), requests, stop.clone());
+        let reloads = tokio::spawn(reloads);
+        // The sender lives as long as the program; if it is gone, so is everybody who could ask to go on.
+        drop(stop.wait_for(|stop| *stop).await);
+        // A takeover that is under way must not leave a route behind that nobody stops.
+        reloads.await.context("following the changes on disk")?;
+        supervisor.stop().await;
         self.broker.close().await.map_err(exit::broker)?;
         tracing::info!("Stopped; everything that was taken is settled or stays in its stream");
         Ok(())
-    }
-
-    async fn drain(&self, running: &mut JoinSet<()>, mut stop: watch::Receiver<bool>) {
-        let grace = self.config.shutdown_grace;
-        let deadline = async {
-            // The sender lives as long as the program; if it is gone, so is everybody who could ask to go on.
-            drop(stop.wait_for(|stop| *stop).await);
-            tokio::time::sleep(grace).await;
-        };
-        tokio::select! {
-            () = async { while running.join_next().await.is_some() {} } => {}
-            () = deadline => {
-                tracing::warn!(?grace, late = running.len(), "Routes are late; what they hold is delivered again at the next start");
-                running.abort_all();
-            }
-        }
     }
 
     /// Waits until every route has settled everything there is, also what the routes emit to each other.
     pub async fn idle(&self) -> Result<()> {
         let mut before = None;
         loop {
-            let now = self.summary();
-            if before.as_ref() == Some(&now) && self.nothing_left().await? {
+            let now = self.summary().await;
+            if before.as_ref() == Some(&now) && !now.routes.is_empty() && self.nothing_left().await? {
                 return Ok(());
             }
             before = Some(now);
@@ -131,52 +124,38 @@ impl App {
     }
 
     async fn nothing_left(&self) -> Result<bool> {
-        for route in &self.routes {
-            match self.broker.backlog(&route.config).await {
+        let config = Arc::clone(&self.reloader.supervisor.running().await.config);
+        for route in &config.routes {
+            match self.broker.backlog(route).await {
                 Ok(backlog) if backlog.is_empty() => {}
                 Ok(_) => return Ok(false),
                 // Not knowing is not being idle.
-                Err(tidemill_core::port::BrokerError::Unavailable { .. }) => return Ok(false),
+                Err(BrokerError::Unavailable { .. }) => return Ok(false),
                 Err(error) => return Err(exit::broker(error)),
             }
         }
         Ok(true)
     }
+}
 
-    async fn open_routes(&mut self, plugins: &Plugins, schemas: &Arc<Schemas>) -> Result<()> {
-        let mut spaces: HashMap<PluginName, Arc<StateSpace>> = HashMap::new();
-        let host = host_name();
-        for config in &self.config.routes {
-            let plugin =
-                plugins.get(&config.handler).ok_or_else(|| anyhow!("plugin `{}` is not loaded", config.handler))?;
-            let state = plugin.uses_state().then(|| {
-                let fresh = || StateSpace::new(config.handler.clone(), Arc::clone(&self.broker));
-                Arc::clone(spaces.entry(config.handler.clone()).or_insert_with(fresh))
-            });
-            let settings = plugin_settings(&self.config, &config.handler);
-            let source = self
-                .broker
-                .open(config)
-                .await
-                .map_err(exit::broker)
-                .with_context(|| format!("opening route `{}`", config.name))?;
-            self.routes.push(Arc::new(Route {
-                settings: Arc::new(call_settings(config, &settings)),
-                handler: Arc::clone(plugin) as Arc<dyn Handler>,
-                schemas: Arc::clone(schemas),
-                on_missing: self.config.schemas.on_missing,
-                instances: settings.instances.unwrap_or_else(|| if state.is_some() { 1 } else { cores() }),
-                state,
-                broker: Arc::clone(&self.broker),
-                source,
-                host: host.clone(),
-                stats: Arc::new(RouteStats::new()),
-                config: config.clone(),
-            }));
-        }
-        self.spaces = spaces.into_values().collect();
-        Ok(())
-    }
+fn prepare(path: &Path, compiler: Compiler) -> Result<(Arc<Engine>, Arc<Provenance>, Candidate)> {
+    let config = crate::files::load_config(path)?.config;
+    let engine = engine(&config, compiler)?;
+    let provenance = Provenance::open(&config.plugins).coded(Kind::BadConfiguration)?;
+    let candidate = Candidate::prepare(path, &engine, &provenance, None)?;
+    Ok((Arc::new(engine), Arc::new(provenance), candidate))
+}
+
+/// The engine, with the cache of compiled code that the configuration names.
+pub fn engine(config: &RuntimeConfig, compiler: Compiler) -> Result<Engine> {
+    let cache = Some(config.plugins.cache_dir.clone());
+    Engine::new(EngineOptions { compiler, cache, ..EngineOptions::default() }).context("starting the Wasm engine")
+}
+
+/// Compiles in a child process of this very program.
+pub fn compiler() -> Result<Compiler> {
+    let program = std::env::current_exe().context("finding this program, which compiles plugins in a child")?;
+    Ok(Compiler::Child(ChildCompiler::new(program, ["compile-component"])))
 }
 
 /// Connects to the broker that the configuration names.
@@ -185,84 +164,4 @@ pub async fn connect(config: &RuntimeConfig) -> Result<Arc<dyn Broker>> {
         BrokerConfig::Embedded { dir } => EmbeddedBroker::open(dir).map_err(exit::broker)?,
         BrokerConfig::Nats(nats) => NatsBroker::connect(nats).await.map_err(exit::broker)?,
     })
-}
-
-/// Loads every plugin that a route names; all that cannot be used are reported together.
-pub fn load_plugins(engine: &Engine, config: &RuntimeConfig) -> Result<Plugins> {
-    let mut plugins = Plugins::new();
-    let mut problems = Vec::new();
-    for route in &config.routes {
-        if plugins.contains_key(&route.handler) {
-            continue;
-        }
-        match load_plugin(engine, config, &route.handler) {
-            Ok(plugin) => drop(plugins.insert(route.handler.clone(), Arc::new(plugin))),
-            Err(error) => {
-                problems.push(format!("error: plugin `{}` of route `{}`: {error:#}", route.handler, route.name))
-            }
-        }
-    }
-    if !problems.is_empty() {
-        return Err(anyhow!(
-            "{}\n{}. Nothing was started.",
-            problems.join("\n"),
-            files::counted(problems.len(), "unusable plugin")
-        ))
-        .coded(Kind::BadConfiguration);
-    }
-    Ok(plugins)
-}
-
-fn load_plugin(engine: &Engine, config: &RuntimeConfig, name: &PluginName) -> Result<Plugin> {
-    let path = config.plugins.dir.join(format!("{name}.wasm"));
-    if !path.exists() {
-        bail!("there is no `{}`; {}", path.display(), present(&config.plugins.dir));
-    }
-    let bytes = files::read_plugin(&path)?;
-    engine.load(name, &bytes, &plugin_settings(config, name)).with_context(|| format!("`{}`", path.display()))
-}
-
-/// Which plugins there are, for somebody who named another one.
-fn present(dir: &Path) -> String {
-    let mut names: Vec<String> = fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "wasm"))
-        .filter_map(|path| path.file_stem().map(|stem| format!("`{}`", stem.to_string_lossy())))
-        .collect();
-    names.sort();
-    if names.is_empty() {
-        "the folder holds no plugin".to_owned()
-    } else {
-        format!("the folder holds {}", names.join(", "))
-    }
-}
-
-fn plugin_settings(config: &RuntimeConfig, name: &PluginName) -> PluginConfig {
-    config.plugins.of(name)
-}
-
-fn call_settings(route: &RouteConfig, plugin: &PluginConfig) -> CallSettings {
-    CallSettings {
-        route: route.name.clone(),
-        plugin: route.handler.clone(),
-        max_attempts: route.retry.max_attempts(),
-        timeout: route.timeout,
-        grant: Grant { emits: route.emits.clone() },
-        limits: plugin.limits.clone(),
-    }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from)
-}
-
-fn host_name() -> String {
-    fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
-}
-
-fn join(patterns: &[tidemill_core::subject::SubjectPattern]) -> String {
-    patterns.iter().map(|pattern| pattern.as_str()).collect::<Vec<_>>().join(",")
 }

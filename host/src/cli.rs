@@ -4,9 +4,11 @@ mod check;
 mod config;
 mod dlq;
 mod emit;
+mod plugins;
 mod reach;
 mod routes;
 mod run;
+mod status;
 mod version;
 
 use std::path::PathBuf;
@@ -62,6 +64,15 @@ enum Verb {
     /// List, show, redrive and discard dead letters.
     #[command(subcommand)]
     Dlq(dlq::Verb),
+    /// See the plugins, lock their digests, roll a build back.
+    #[command(subcommand)]
+    Plugins(plugins::Verb),
+    /// How the running host stands: changes, plugins, routes.
+    #[command(after_help = "Example: watch tidemill status")]
+    Status,
+    /// Let the running host look at configuration, schemas and plugins now, and say what came of it. SIGHUP does the same.
+    #[command(after_help = "Example: tidemill reload")]
+    Reload,
     /// Show the effective configuration, or the schema of the file for editors.
     #[command(subcommand)]
     Config(config::Verb),
@@ -91,6 +102,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Verb::Emit(args) => block_on(emit::emit(config, output, args)),
         Verb::Routes(verb) => routes::routes(config, output, verb),
         Verb::Dlq(verb) => block_on(dlq::dlq(config, output, verb)),
+        Verb::Plugins(verb) => block_on(plugins::plugins(config, output, verb)),
+        Verb::Status => block_on(status::status(config, output)),
+        Verb::Reload => block_on(status::reload(config, output)),
         Verb::Config(verb) => config::config(config, verb),
         Verb::Version => version::version(output),
         Verb::Completions { shell } => {

@@ -1,8 +1,8 @@
 //! Reaching a running host from another process of the same machine.
 //!
-//! One process holds the embedded log. `tidemill emit` and `tidemill dlq` work beside it through a socket in its folder,
-//! which only the same user can open. Requests and answers are JSON, one per line; the protocol is between two builds of
-//! the same binary and promises nothing to others. With `broker.nats` nobody needs it: everybody reaches the server.
+//! `tidemill status`, `tidemill plugins` and `tidemill reload` ask the host itself. And one process holds the embedded log, so
+//! `tidemill emit` and `tidemill dlq` work beside it through the same socket, which only the same user can open. Requests and
+//! answers are JSON, one per line; the protocol is between two builds of the same binary and promises nothing to others.
 
 mod client;
 mod server;
@@ -11,11 +11,21 @@ mod wire;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
+use tidemill_core::config::{BrokerConfig, RuntimeConfig};
+
 pub use client::Remote;
 pub use server::Server;
 
 /// Unix allows 108 bytes for a socket's path, some systems fewer.
 const MAX_SOCKET_PATH: usize = 100;
+
+/// The folder that belongs to the host of this configuration alone.
+pub fn socket_dir(config: &RuntimeConfig) -> &Path {
+    match &config.broker {
+        BrokerConfig::Embedded { dir } => dir,
+        BrokerConfig::Nats(_) => &config.plugins.cache_dir,
+    }
+}
 
 /// Where the host of this folder listens.
 fn socket_path(dir: &Path) -> PathBuf {

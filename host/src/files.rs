@@ -94,6 +94,11 @@ pub fn load_config(path: &Path) -> Result<Loaded> {
 
 /// Reads and compiles every `*.json` below the schemas folder.
 pub fn load_schemas(config: &RuntimeConfig) -> Result<Schemas> {
+    compile_schemas(config, read_schemas(config)?)
+}
+
+/// Every `*.json` below the schemas folder, in the order of their paths.
+pub fn read_schemas(config: &RuntimeConfig) -> Result<Vec<SchemaFile>> {
     let dir = &config.schemas.dir;
     let mut files = Vec::new();
     if dir.exists() {
@@ -105,6 +110,13 @@ pub fn load_schemas(config: &RuntimeConfig) -> Result<Schemas> {
         );
         return Err(anyhow!(text)).coded(Kind::BadConfiguration);
     }
+    files.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(files)
+}
+
+/// Compiles what was read; all mistakes at once.
+pub fn compile_schemas(config: &RuntimeConfig, files: Vec<SchemaFile>) -> Result<Schemas> {
+    let dir = &config.schemas.dir;
     Schemas::compile(files)
         .map_err(|problems| {
             let lines: Vec<String> = problems

@@ -1,14 +1,30 @@
 //! The binary's rooms, opened to its integration tests.
 //!
-//! No event logic lives here: [`cli`] reads what the user wants, [`app`] builds brokers, engine and routes from the
-//! configuration and runs them, [`control`] lets other processes of this machine reach a running host.
+//! No event logic lives here. [`cli`] reads what the user wants, [`app`] puts everything together. What lies on disk becomes
+//! a [`candidate`], which takes over from what runs:
+//!
+//! ```text
+//! watch ── reload ── candidate ── supervisor ── deployment × plugin, route × routes[]
+//! (hints)  (when)    (what, checked) (who runs)
+//! ```
+//!
+//! [`plugins`] and [`provenance`] know the plugins' files, [`control`] lets other processes of this machine reach a running
+//! host, [`status`] is what they see.
 
 pub mod app;
+pub mod candidate;
 pub mod cli;
 pub mod control;
+pub mod deployment;
 pub mod exit;
 pub mod feed;
 pub mod files;
+pub mod plugins;
+pub mod provenance;
+pub mod reload;
 pub mod signal;
+pub mod status;
 pub mod summary;
+pub mod supervisor;
 pub mod telemetry;
+pub mod watch;

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tidemill_core::stats::RouteSummary;
 
 /// One line per route, in the order of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     pub routes: Vec<Line>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     pub route: String,
     #[serde(flatten)]
@@ -27,10 +27,10 @@ impl Summary {
     }
 
     /// Dead letters of all routes by reason.
-    pub fn reasons(&self) -> BTreeMap<&'static str, u64> {
+    pub fn reasons(&self) -> BTreeMap<String, u64> {
         let mut sum = BTreeMap::new();
         for (reason, count) in self.routes.iter().flat_map(|line| &line.counts.dead_lettered_by_reason) {
-            *sum.entry(*reason).or_default() += count;
+            *sum.entry(reason.clone()).or_default() += count;
         }
         sum
     }

@@ -65,7 +65,7 @@ fn compiled(text: &str, lookup: &dyn Lookup) -> Result<compile::Compiled, Diagno
 }
 
 /// Everything that `runtime.yaml` says, checked and ready to use.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RuntimeConfig {
     pub broker: BrokerConfig,
     pub streams: Vec<StreamConfig>,

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::failure::FailureKind;
 
@@ -28,7 +28,7 @@ pub struct RouteStats {
 }
 
 /// A copy of the counters at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteSummary {
     pub received: u64,
     pub done: u64,
@@ -36,7 +36,7 @@ pub struct RouteSummary {
     pub retried: u64,
     pub conflicts: u64,
     pub dead_lettered: u64,
-    pub dead_lettered_by_reason: BTreeMap<&'static str, u64>,
+    pub dead_lettered_by_reason: BTreeMap<String, u64>,
     pub emitted: u64,
     /// Microseconds.
     pub p50_us: u64,
@@ -107,7 +107,7 @@ impl RouteStats {
             retried: self.retried.load(Relaxed),
             conflicts: self.conflicts.load(Relaxed),
             dead_lettered: by_reason.values().sum(),
-            dead_lettered_by_reason: by_reason,
+            dead_lettered_by_reason: by_reason.into_iter().map(|(code, count)| (code.to_owned(), count)).collect(),
             emitted: self.emitted.load(Relaxed),
             p50_us: times.value_at_quantile(0.5),
             p99_us: times.value_at_quantile(0.99),

@@ -88,7 +88,7 @@ impl Trial {
         self.standing.borrow().clone()
     }
 
-    pub(crate) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         *self.standing.borrow() == Standing::Open
     }
 

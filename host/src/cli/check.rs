@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::json;
-use tidemill_engine::{Engine, EngineOptions};
 
 use super::{Output, say, say_json};
-use crate::exit::{self, Kind};
+use crate::exit::{self, Coded, Kind};
 use crate::files::{Loaded, counted};
-use crate::{app, files};
+use crate::provenance::Provenance;
+use crate::{app, candidate, files};
 
 pub(super) fn check(path: &Path, output: Output) -> Result<ExitCode> {
     let mut problems = Vec::new();
@@ -47,14 +47,11 @@ struct Checked {
 /// Schemas and plugins do not need each other: both are looked at, whatever the other is like.
 fn check_parts(loaded: Loaded, problems: &mut Vec<anyhow::Error>) -> Result<Checked> {
     problems.extend(files::load_schemas(&loaded.config).err());
-    let engine = Engine::new(EngineOptions::default()).context("starting the Wasm engine")?;
-    let plugins = match app::load_plugins(&engine, &loaded.config) {
-        Ok(plugins) => plugins.keys().map(ToString::to_string).collect(),
-        Err(error) => {
-            problems.push(error);
-            Vec::new()
-        }
-    };
+    let engine = app::engine(&loaded.config, app::compiler()?)?;
+    let provenance = Provenance::open(&loaded.config.plugins).coded(Kind::BadConfiguration)?;
+    let (well, problem) = candidate::check_plugins(&loaded.config, &engine, &provenance);
+    problems.extend(problem);
+    let plugins = well.iter().map(ToString::to_string).collect();
     Ok(Checked { routes: loaded.config.routes.len(), streams: loaded.config.streams.len(), plugins })
 }
 

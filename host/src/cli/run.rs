@@ -5,18 +5,17 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
 
 use anyhow::{Context, Result};
-use tidemill_core::config::BrokerConfig;
 use tidemill_core::port::Broker;
 use tokio::sync::watch;
 
 use super::{Output, say, say_json};
-use crate::app::App;
+use crate::app::{self, App};
 use crate::control;
 use crate::exit::{self, Coded, Kind};
-use crate::{feed, files, signal};
+use crate::summary::Summary;
+use crate::{feed, signal};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  tidemill run\n  tidemill run --feed examples/shop/events.jsonl --until-idle")]
@@ -34,15 +33,11 @@ pub(super) struct Args {
 const FEED_BATCH: usize = 256;
 
 pub(super) async fn run(path: &Path, output: Output, args: Args) -> Result<ExitCode> {
-    let started = Instant::now();
-    let loaded = files::load_config(path)?;
-    let app = App::build(loaded.config).await?;
-    tracing::info!(
-        broker = app.broker().kind(), routes = app.config().routes.len(), ready_in = ?started.elapsed(), "Tidemill is ready"
-    );
+    let app = App::build(path, app::compiler()?).await?;
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(signal::watch(stop.clone()));
-    let _control = serve_control(&app)?;
+    tokio::spawn(signal::reload(app.requests().clone()));
+    let _control = control::Server::start(Arc::clone(&app)).await?;
     let working = async {
         if let Some(file) = &args.feed {
             publish(app.broker(), file).await?;
@@ -67,20 +62,9 @@ pub(super) async fn run(path: &Path, output: Output, args: Args) -> Result<ExitC
     worked?;
     ran?;
     if args.until_idle {
-        summarize(&app, output)?;
+        summarize(&app.summary().await, output)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Lets other processes of this machine reach the embedded log, which only one process can hold.
-fn serve_control(app: &App) -> Result<Option<control::Server>> {
-    match &app.config().broker {
-        BrokerConfig::Embedded { dir } => {
-            let broker = Arc::clone(app.broker());
-            control::Server::start(dir, broker, Arc::clone(app.config())).map(Some)
-        }
-        BrokerConfig::Nats(_) => Ok(None),
-    }
 }
 
 async fn publish(broker: &Arc<dyn Broker>, path: &Path) -> Result<()> {
@@ -101,12 +85,11 @@ async fn publish(broker: &Arc<dyn Broker>, path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn summarize(app: &App, output: Output) -> Result<()> {
-    let summary = app.summary();
+fn summarize(summary: &Summary, output: Output) -> Result<()> {
     if output == Output::Json {
-        return say_json(&summary);
+        return say_json(summary);
     }
-    say(&summary);
+    say(summary);
     if !summary.reasons().is_empty() {
         say("`tidemill dlq list` shows each dead letter and its reason, `tidemill dlq show ID` all of it.");
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use async_trait::async_trait;
 use tidemill_core::config::RouteConfig;
+use tidemill_core::name::PluginName;
 use tidemill_core::port::{
     Admin, Backlog, BrokerError, DeadLetterQuery, Outgoing, Published, Redrive, StoredDeadLetter,
 };
@@ -13,6 +14,8 @@ use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
 use super::socket_path;
+use crate::status::Status;
+
 use super::wire::{Answer, Request, WireDeadLetter, WireOutgoing};
 
 /// A running host, reached through its socket. One request at a time.
@@ -27,6 +30,26 @@ impl Remote {
     pub async fn connect(dir: &Path) -> Option<Self> {
         let stream = UnixStream::connect(socket_path(dir)).await.ok()?;
         Some(Self { stream: Mutex::new(BufReader::new(stream)) })
+    }
+
+    pub async fn status(&self) -> Result<Status, BrokerError> {
+        match self.ask(Request::Status).await? {
+            Answer::Status(status) => Ok(*status),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Lets the host look at what lies on disk. Answers what it did, in a sentence.
+    pub async fn reload(&self) -> Result<String, BrokerError> {
+        told(self.ask(Request::Reload).await?)
+    }
+
+    pub async fn roll_back(&self, plugin: &PluginName) -> Result<String, BrokerError> {
+        told(self.ask(Request::RollBack { plugin: plugin.to_string() }).await?)
+    }
+
+    pub async fn release(&self, plugin: &PluginName) -> Result<String, BrokerError> {
+        told(self.ask(Request::Release { plugin: plugin.to_string() }).await?)
     }
 
     async fn ask(&self, request: Request) -> Result<Answer, BrokerError> {
@@ -92,6 +115,13 @@ impl Admin for Remote {
             Answer::Backlog { undelivered, in_flight, parked } => Ok(Backlog { undelivered, in_flight, parked }),
             _ => Err(unexpected()),
         }
+    }
+}
+
+fn told(answer: Answer) -> Result<String, BrokerError> {
+    match answer {
+        Answer::Told(text) => Ok(text),
+        _ => Err(unexpected()),
     }
 }
 

@@ -2,19 +2,21 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use tidemill_core::config::RuntimeConfig;
-use tidemill_core::name::RouteName;
+use tidemill_core::name::{PluginName, RouteName};
 use tidemill_core::port::{Broker, BrokerError, DeadLetterQuery};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::socket_path;
+use super::{socket_dir, socket_path};
 use super::wire::{Answer, Request, WireDeadLetter, WireError, WireOutgoing, WirePublished};
+use crate::app::App;
+use crate::exit;
 
 /// The longest request line: a batch of messages. Longer ones end the connection.
 const MAX_REQUEST_BYTES: u64 = 64 * 1024 * 1024;
@@ -28,16 +30,23 @@ pub struct Server {
 // === impl Server ===
 
 impl Server {
-    pub fn start(dir: &Path, broker: Arc<dyn Broker>, config: Arc<RuntimeConfig>) -> Result<Self> {
-        let path = socket_path(dir);
-        // The caller holds the folder, so a socket that is there was left by a host that died.
+    /// Where somebody else answers already, a second host on the same folder, this one cannot be reached.
+    pub async fn start(app: Arc<App>) -> Result<Option<Self>> {
+        let path = socket_path(socket_dir(app.config()));
+        if UnixStream::connect(&path).await.is_ok() {
+            tracing::warn!(
+                socket = %path.display(),
+                "Another host answers `tidemill status` and `tidemill plugins` here; give each a `plugins.cache_dir` of its own"
+            );
+            return Ok(None);
+        }
         if path.exists() {
             fs::remove_file(&path).with_context(|| format!("removing the old socket `{}`", path.display()))?;
         }
         let listener = UnixListener::bind(&path).with_context(|| format!("listening on `{}`", path.display()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).context("closing the socket to other users")?;
-        let listening = tokio::spawn(listen(listener, broker, config));
-        Ok(Self { path, listening })
+        let listening = tokio::spawn(listen(listener, app));
+        Ok(Some(Self { path, listening }))
     }
 }
 
@@ -49,13 +58,13 @@ impl Drop for Server {
     }
 }
 
-async fn listen(listener: UnixListener, broker: Arc<dyn Broker>, config: Arc<RuntimeConfig>) {
+async fn listen(listener: UnixListener, app: Arc<App>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (broker, config) = (Arc::clone(&broker), Arc::clone(&config));
+                let app = Arc::clone(&app);
                 tokio::spawn(async move {
-                    if let Err(error) = serve(stream, broker, config).await {
+                    if let Err(error) = serve(stream, app).await {
                         tracing::debug!(%error, "A control connection ended");
                     }
                 });
@@ -68,7 +77,7 @@ async fn listen(listener: UnixListener, broker: Arc<dyn Broker>, config: Arc<Run
     }
 }
 
-async fn serve(stream: UnixStream, broker: Arc<dyn Broker>, config: Arc<RuntimeConfig>) -> Result<()> {
+async fn serve(stream: UnixStream, app: Arc<App>) -> Result<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     let mut line = Vec::new();
@@ -79,7 +88,7 @@ async fn serve(stream: UnixStream, broker: Arc<dyn Broker>, config: Arc<RuntimeC
             return Ok(());
         }
         let answer = match serde_json::from_slice(&line) {
-            Ok(request) => answer(request, &broker, &config).await.unwrap_or_else(Answer::Error),
+            Ok(request) => answer(request, &app).await.unwrap_or_else(Answer::Error),
             Err(error) => Answer::Error(WireError::Refused(format!("not a request of this version: {error}"))),
         };
         let mut text = serde_json::to_vec(&answer)?;
@@ -88,7 +97,8 @@ async fn serve(stream: UnixStream, broker: Arc<dyn Broker>, config: Arc<RuntimeC
     }
 }
 
-async fn answer(request: Request, broker: &Arc<dyn Broker>, config: &RuntimeConfig) -> Result<Answer, WireError> {
+async fn answer(request: Request, app: &App) -> Result<Answer, WireError> {
+    let broker = app.broker();
     Ok(match request {
         Request::Publish(messages) => publish(messages, broker).await?,
         Request::DeadLetters { route, after, limit } => {
@@ -100,9 +110,24 @@ async fn answer(request: Request, broker: &Arc<dyn Broker>, config: &RuntimeConf
         Request::Redrive(redrive) => Answer::Done(broker.redrive(redrive.into_redrive().map_err(refused)?).await?),
         Request::Discard(id) => Answer::Done(broker.discard(id).await?),
         Request::Backlog { route } => {
+            let config = Arc::clone(&app.reloader().supervisor.running().await.config);
             let known = config.routes.iter().find(|known| known.name.as_str() == route);
             let known = known.ok_or_else(|| WireError::Refused(format!("the running host has no route `{route}`")))?;
             broker.backlog(known).await?.into()
+        }
+        Request::Status => Answer::Status(Box::new(app.status().await)),
+        Request::Reload => Answer::Told(look(app).await?),
+        Request::RollBack { plugin } => {
+            let plugin = PluginName::try_new(&plugin).map_err(refused)?;
+            let kept = app.reloader().roll_back(&plugin).await.map_err(failed)?;
+            Answer::Told(format!("{kept} of `{plugin}` serves again; the build after it is quarantined"))
+        }
+        Request::Release { plugin } => {
+            let plugin = PluginName::try_new(&plugin).map_err(refused)?;
+            match app.reloader().release(&plugin).await.map_err(failed)? {
+                Some(digest) => Answer::Told(format!("{digest} of `{plugin}` may run again; {}", look(app).await?)),
+                None => Answer::Told(format!("the file of `{plugin}` is not quarantined")),
+            }
         }
     })
 }
@@ -112,6 +137,22 @@ async fn publish(messages: Vec<WireOutgoing>, broker: &Arc<dyn Broker>) -> Resul
     let results = broker.publish(messages.map_err(refused)?).await;
     let wire = |result: Result<_, BrokerError>| result.as_ref().map(WirePublished::from).map_err(|e| e.clone().into());
     Ok(Answer::Published(results.into_iter().map(wire).collect()))
+}
+
+/// Asks for a look at what lies on disk, and waits for what comes of it.
+async fn look(app: &App) -> Result<String, WireError> {
+    let stopping = || WireError::Refused("the host is stopping".to_owned());
+    let (answer, answered) = oneshot::channel();
+    app.requests().send(answer).await.map_err(|_| stopping())?;
+    match answered.await.map_err(|_| stopping())? {
+        Ok(changes) if changes.is_empty() => Ok("nothing has changed".to_owned()),
+        Ok(changes) => Ok(changes.to_string()),
+        Err(text) => Err(WireError::Refused(text)),
+    }
+}
+
+fn failed(error: anyhow::Error) -> WireError {
+    WireError::Refused(exit::text(&error))
 }
 
 fn refused(error: impl std::fmt::Display) -> WireError {

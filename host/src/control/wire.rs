@@ -14,6 +14,8 @@ use tidemill_core::port::{
 };
 use tidemill_core::subject::Subject;
 
+use crate::status::Status;
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
     Publish(Vec<WireOutgoing>),
@@ -22,10 +24,18 @@ pub(super) enum Request {
     Redrive(WireRedrive),
     Discard(u64),
     Backlog { route: String },
+    Status,
+    /// Look at what lies on disk.
+    Reload,
+    RollBack { plugin: String },
+    Release { plugin: String },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
+    Status(Box<Status>),
+    /// What was done, in a sentence.
+    Told(String),
     Published(Vec<Result<WirePublished, WireError>>),
     DeadLetters(Vec<WireDeadLetter>),
     DeadLetter(Option<WireDeadLetter>),

@@ -1,0 +1,299 @@
+//! Everything that lies on disk (configuration, schemas, plugins), read, checked, compiled and started, ready to take over;
+//! or everything that is wrong with it.
+//!
+//! What belongs together stands or falls together: if the configuration or a schema changed, one plugin file that is bad
+//! refuses the whole. If only plugin files changed, each stands for itself: a bad one does not keep a good one out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use anyhow::{Context, Result, anyhow, bail};
+use tidemill_core::config::{PluginConfig, RuntimeConfig};
+use tidemill_core::name::PluginName;
+use tidemill_core::schema::{SchemaFile, Schemas};
+use tidemill_engine::Engine;
+
+use crate::deployment::NewBuild;
+use crate::exit::{Coded, Kind};
+use crate::files;
+use crate::plugins::{Digest, PluginFile};
+use crate::provenance::{Provenance, Refused};
+
+/// What may take over.
+pub struct Candidate {
+    pub config: Arc<RuntimeConfig>,
+    pub schemas: SchemaSet,
+    /// The plugins that get another build.
+    pub builds: BTreeMap<PluginName, NewBuild>,
+    /// Builds that ran well before this process began, for plugins whose file has changed since.
+    pub remembered: BTreeMap<PluginName, NewBuild>,
+    /// Files that were looked at and refused; what runs in their place goes on.
+    pub refused: BTreeMap<PluginName, Refused>,
+}
+
+/// The schemas and the files that they were made of.
+#[derive(Clone)]
+pub struct SchemaSet {
+    pub files: Arc<[SchemaFile]>,
+    pub schemas: Arc<Schemas>,
+}
+
+/// What runs now, as far as a candidate must know it.
+pub struct Current {
+    pub config: Arc<RuntimeConfig>,
+    pub schemas: SchemaSet,
+    pub plugins: BTreeMap<PluginName, Known>,
+}
+
+/// A plugin that runs.
+pub struct Known {
+    pub digest: Digest,
+    pub bytes: Arc<[u8]>,
+    pub settings: PluginConfig,
+    /// The file that was refused last; it is not tried again until it changes.
+    pub refused: Option<Refused>,
+}
+
+/// What became of one plugin's file.
+enum Judged {
+    /// What runs is what the file holds, or the file was refused before.
+    Unchanged,
+    New(NewBuild),
+    Refused(Refused),
+}
+
+/// What the judgement needs.
+struct Judge<'a> {
+    engine: &'a Engine,
+    provenance: &'a Provenance,
+    config: &'a RuntimeConfig,
+    current: Option<&'a Current>,
+}
+
+// === impl Candidate ===
+
+impl Candidate {
+    /// Reads and checks everything at once, and compiles and starts what has changed. Blocks for as long as that takes.
+    /// Nothing that runs is touched.
+    pub fn prepare(
+        path: &Path,
+        engine: &Engine,
+        provenance: &Provenance,
+        current: Option<&Current>,
+    ) -> Result<Self> {
+        let config = Arc::new(files::load_config(path)?.config);
+        if let Some(current) = current {
+            check_fixed(&current.config, &config)?;
+        }
+        let schemas = SchemaSet::read(&config, current.map(|current| &current.schemas))?;
+        let whole = current.is_none_or(|current| {
+            *current.config != *config || current.schemas.files != schemas.files
+        });
+        let judge = Judge { engine, provenance, config: &config, current };
+        let mut candidate = Self {
+            schemas,
+            builds: BTreeMap::new(),
+            remembered: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            config: Arc::clone(&config),
+        };
+        let mut problems = Vec::new();
+        for (name, judged) in judge.all() {
+            candidate.sort_in(&judge, name, judged, whole, &mut problems);
+        }
+        if problems.is_empty() { Ok(candidate) } else { Err(unusable(&problems)).coded(Kind::BadConfiguration) }
+    }
+
+    fn sort_in(&mut self, judge: &Judge<'_>, name: PluginName, judged: Judged, whole: bool, problems: &mut Vec<String>) {
+        match judged {
+            Judged::Unchanged => {}
+            Judged::New(build) => {
+                if judge.current.is_none()
+                    && let Some(before) = judge.remembered(&name).filter(|before| before.digest != build.digest)
+                {
+                    self.remembered.insert(name.clone(), before);
+                }
+                self.builds.insert(name, build);
+            }
+            // At the start a build that ran well before is better than none.
+            Judged::Refused(refused) if judge.current.is_none() => match judge.remembered(&name) {
+                Some(before) => {
+                    self.builds.insert(name.clone(), before);
+                    self.refused.insert(name, refused);
+                }
+                None => problems.push(judge.problem(&name, &refused)),
+            },
+            Judged::Refused(refused) if whole || !judge.runs(&name) => problems.push(judge.problem(&name, &refused)),
+            Judged::Refused(refused) => drop(self.refused.insert(name, refused)),
+        }
+    }
+}
+
+/// Examines, compiles and starts every plugin that a route names, whatever ran before. Answers those that are well, and what
+/// is wrong with the others.
+pub fn check_plugins(
+    config: &RuntimeConfig,
+    engine: &Engine,
+    provenance: &Provenance,
+) -> (Vec<PluginName>, Option<anyhow::Error>) {
+    let judge = Judge { engine, provenance, config, current: None };
+    let (mut well, mut problems) = (Vec::new(), Vec::new());
+    for (name, judged) in judge.all() {
+        match judged {
+            Judged::Refused(refused) => problems.push(judge.problem(&name, &refused)),
+            Judged::New(_) | Judged::Unchanged => well.push(name),
+        }
+    }
+    (well, (!problems.is_empty()).then(|| unusable(&problems)))
+}
+
+/// What a running host cannot exchange under itself.
+fn check_fixed(now: &RuntimeConfig, wanted: &RuntimeConfig) -> Result<()> {
+    let places = |config: &RuntimeConfig| {
+        let plugins = &config.plugins;
+        (plugins.dir.clone(), plugins.cache_dir.clone(), plugins.trusted_keys.clone(), plugins.rescan)
+    };
+    let field = if now.broker != wanted.broker {
+        "broker"
+    } else if places(now) != places(wanted) {
+        "plugins.dir`, `plugins.cache_dir`, `plugins.rescan` or `plugins.trusted_keys"
+    } else if now.schemas.dir != wanted.schemas.dir {
+        "schemas.dir"
+    } else {
+        return Ok(());
+    };
+    bail!("`{field}` has changed, and a running host cannot change it; restart it")
+}
+
+fn unusable(problems: &[String]) -> anyhow::Error {
+    let count = files::counted(problems.len(), "unusable plugin");
+    anyhow!("{}\n{count}. Nothing was changed.", problems.join("\n"))
+}
+
+// === impl SchemaSet ===
+
+impl SchemaSet {
+    /// Reads the schemas; compiles them unless they are what is there already.
+    fn read(config: &RuntimeConfig, current: Option<&Self>) -> Result<Self> {
+        let files = files::read_schemas(config)?;
+        match current {
+            Some(current) if *current.files == *files => Ok(current.clone()),
+            _ => {
+                let schemas = Arc::new(files::compile_schemas(config, files.clone())?);
+                Ok(Self { files: files.into(), schemas })
+            }
+        }
+    }
+}
+
+// === impl Judge ===
+
+impl Judge<'_> {
+    /// Every plugin that a route names, each on a thread of its own: most of the time is waiting for compilers.
+    fn all(&self) -> Vec<(PluginName, Judged)> {
+        let names: BTreeSet<&PluginName> = self.config.routes.iter().map(|route| &route.handler).collect();
+        thread::scope(|scope| {
+            let started: Vec<_> =
+                names.into_iter().map(|name| (name, scope.spawn(move || self.judge(name)))).collect();
+            started
+                .into_iter()
+                .map(|(name, thread)| {
+                    let judged = thread.join().unwrap_or_else(|_| {
+                        let why = "could not be loaded, because the host panicked; this is a defect of Tidemill";
+                        Judged::Refused(Refused { digest: None, why: why.to_owned() })
+                    });
+                    (name.clone(), judged)
+                })
+                .collect()
+        })
+    }
+
+    fn judge(&self, name: &PluginName) -> Judged {
+        let known = self.current.and_then(|current| current.plugins.get(name));
+        let settings = self.config.plugins.of(name);
+        let refused = match self.provenance.examine(name) {
+            Ok(file) if known.is_some_and(|known| known.has_judged(&file.digest, &settings)) => return Judged::Unchanged,
+            Ok(file) => {
+                let digest = Some(file.digest.clone());
+                match self.load(name, file, &settings) {
+                    Ok(build) => return Judged::New(build),
+                    Err(error) => Refused { digest, why: format!("{error:#}") },
+                }
+            }
+            Err(refused) => refused,
+        };
+        match known {
+            // That was told before. What runs goes on, with the settings of now.
+            Some(known) if known.refused.as_ref().is_some_and(|before| before.digest == refused.digest) => {
+                self.resettle(name, known, settings)
+            }
+            _ => Judged::Refused(refused),
+        }
+    }
+
+    /// The running build with other settings.
+    fn resettle(&self, name: &PluginName, known: &Known, settings: PluginConfig) -> Judged {
+        if known.settings == settings {
+            return Judged::Unchanged;
+        }
+        match self.engine.load(name, &known.bytes, &settings) {
+            Ok(plugin) => Judged::New(NewBuild {
+                plugin: Arc::new(plugin),
+                digest: known.digest.clone(),
+                bytes: Arc::clone(&known.bytes),
+                settings,
+            }),
+            Err(why) => Judged::Refused(Refused { digest: Some(known.digest.clone()), why: format!("the running build {why}") }),
+        }
+    }
+
+    fn load(&self, name: &PluginName, file: PluginFile, settings: &PluginConfig) -> Result<NewBuild> {
+        let plugin =
+            self.engine.load(name, &file.bytes, settings).with_context(|| format!("`{}`", file.path.display()))?;
+        let settings = settings.clone();
+        Ok(NewBuild { plugin: Arc::new(plugin), digest: file.digest, bytes: file.bytes.into(), settings })
+    }
+
+    /// The build that ran last before this process began, if it still can.
+    fn remembered(&self, name: &PluginName) -> Option<NewBuild> {
+        let history = self.provenance.history();
+        let digest = history.live(name)?;
+        let bytes = history.build(&digest)?;
+        let settings = self.config.plugins.of(name);
+        match self.engine.load(name, &bytes, &settings) {
+            Ok(plugin) => Some(NewBuild { plugin: Arc::new(plugin), digest, bytes: bytes.into(), settings }),
+            Err(why) => {
+                tracing::warn!(plugin = %name, %digest, reason = %why, "The build that ran last cannot be loaded any more");
+                None
+            }
+        }
+    }
+
+    fn runs(&self, name: &PluginName) -> bool {
+        self.current.is_some_and(|current| current.plugins.contains_key(name))
+    }
+
+    fn problem(&self, name: &PluginName, refused: &Refused) -> String {
+        let routes: Vec<String> = self
+            .config
+            .routes
+            .iter()
+            .filter(|route| route.handler == *name)
+            .map(|route| format!("`{}`", route.name))
+            .collect();
+        let noun = if routes.len() == 1 { "route" } else { "routes" };
+        format!("error: plugin `{name}` of {noun} {}: {}", routes.join(", "), refused.why)
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    /// Whether the file is what runs, or was refused before, with the same settings.
+    fn has_judged(&self, digest: &Digest, settings: &PluginConfig) -> bool {
+        let refused = self.refused.as_ref().and_then(|refused| refused.digest.as_ref());
+        self.settings == *settings && (self.digest == *digest || refused == Some(digest))
+    }
+}

@@ -1,0 +1,192 @@
+//! One plugin in service: the build that handles its events, the one before it while that may still be needed, and the file
+//! that was refused, if the folder holds another one than what runs.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tidemill_core::config::{PluginConfig, Probation};
+use tidemill_core::generation::Generation;
+use tidemill_core::name::PluginName;
+use tidemill_core::pipeline::Build;
+use tidemill_core::port::Handler;
+use tidemill_core::trial::{Standing, Trial};
+use tidemill_engine::Plugin;
+
+use crate::plugins::Digest;
+use crate::provenance::Refused;
+
+/// A build that was loaded and started, and has not handled anything yet.
+pub struct NewBuild {
+    pub plugin: Arc<Plugin>,
+    pub digest: Digest,
+    pub bytes: Arc<[u8]>,
+    pub settings: PluginConfig,
+}
+
+/// A plugin in service.
+#[derive(Clone)]
+pub struct Deployment {
+    pub name: PluginName,
+    pub settings: PluginConfig,
+    /// Counts the builds that this process has put in service.
+    pub number: u64,
+    /// Since when this build serves.
+    pub since: SystemTime,
+    /// What the folder holds instead of what runs, if that was refused.
+    pub refused: Option<(Refused, SystemTime)>,
+    newest: Loaded,
+    /// Given during a probation.
+    previous: Option<Loaded>,
+    build: Build,
+}
+
+#[derive(Clone)]
+struct Loaded {
+    plugin: Arc<Plugin>,
+    digest: Digest,
+    bytes: Arc<[u8]>,
+    settings: PluginConfig,
+    generation: Arc<Generation>,
+}
+
+/// How a probation ended.
+pub struct Concluded {
+    /// The build that goes on.
+    pub kept: Digest,
+    /// Its component, to be remembered.
+    pub bytes: Arc<[u8]>,
+    /// The build that goes.
+    pub gone: Arc<Generation>,
+    pub gone_digest: Digest,
+}
+
+// === impl Deployment ===
+
+impl Deployment {
+    /// The first build in service. With `previous`, a build that ran well before this process began, it is on probation.
+    pub fn first(name: PluginName, new: NewBuild, previous: Option<NewBuild>, probation: Probation) -> Self {
+        let newest = Loaded::new(new);
+        let first = Self {
+            name,
+            settings: newest.settings.clone(),
+            number: 1,
+            since: SystemTime::now(),
+            refused: None,
+            build: Build::Trusted(Arc::clone(&newest.generation)),
+            newest,
+            previous: None,
+        };
+        match previous.map(Loaded::new) {
+            Some(previous) => first.on_trial_beside(previous, probation),
+            None => first,
+        }
+    }
+
+    fn on_trial_beside(mut self, previous: Loaded, probation: Probation) -> Self {
+        let trial =
+            Trial::new(Arc::clone(&self.newest.generation), Arc::clone(&previous.generation), probation);
+        self.build = Build::OnTrial(trial);
+        self.previous = Some(previous);
+        self
+    }
+
+    /// Puts another build in service, on probation beside the one that is trusted now. The same component with other
+    /// settings is trusted at once: nothing else could take its place. Answers the builds that go.
+    pub fn replace(&self, new: NewBuild, probation: Probation) -> (Self, Vec<Arc<Generation>>) {
+        let trusted = self.trusted().clone();
+        let mut gone = Vec::new();
+        if trusted.digest != self.newest.digest {
+            // It was on probation still; what comes now is compared with what was good before.
+            gone.push(Arc::clone(&self.newest.generation));
+        }
+        let mut next = Self::first(self.name.clone(), new, None, probation);
+        next.number = self.number + 1;
+        if next.newest.digest == trusted.digest {
+            gone.push(trusted.generation);
+            (next, gone)
+        } else {
+            (next.on_trial_beside(trusted, probation), gone)
+        }
+    }
+
+    /// Ends the probation as it was decided. `None` while it lasts, and if there is none.
+    pub fn conclude(&mut self) -> Option<Concluded> {
+        let Build::OnTrial(trial) = &self.build else { return None };
+        let standing = trial.standing();
+        if standing == Standing::Open {
+            return None;
+        }
+        let previous = self.previous.take()?;
+        let (kept, gone) =
+            if standing == Standing::Passed { (self.newest.clone(), previous) } else { (previous, self.newest.clone()) };
+        self.build = Build::Trusted(Arc::clone(&kept.generation));
+        self.settings = kept.settings.clone();
+        self.newest = kept;
+        self.since = SystemTime::now();
+        let Loaded { digest, bytes, .. } = &self.newest;
+        Some(Concluded {
+            kept: digest.clone(),
+            bytes: Arc::clone(bytes),
+            gone: gone.generation,
+            gone_digest: gone.digest,
+        })
+    }
+
+    pub fn build(&self) -> &Build {
+        &self.build
+    }
+
+    /// The newest build as it serves.
+    pub fn generation(&self) -> &Arc<Generation> {
+        &self.newest.generation
+    }
+
+    pub fn trial(&self) -> Option<&Arc<Trial>> {
+        match &self.build {
+            Build::OnTrial(trial) => Some(trial),
+            Build::Trusted(_) => None,
+        }
+    }
+
+    /// The newest build that was put in service: the one on probation, if there is one.
+    pub fn plugin(&self) -> &Arc<Plugin> {
+        &self.newest.plugin
+    }
+
+    pub fn digest(&self) -> &Digest {
+        &self.newest.digest
+    }
+
+    pub fn bytes(&self) -> &Arc<[u8]> {
+        &self.newest.bytes
+    }
+
+    /// The digest of the build that stands behind the one on probation.
+    pub fn previous_digest(&self) -> Option<&Digest> {
+        self.previous.as_ref().map(|previous| &previous.digest)
+    }
+
+    /// Whether any of its builds can touch state.
+    pub fn uses_state(&self) -> bool {
+        self.newest.plugin.uses_state() || self.previous.as_ref().is_some_and(|previous| previous.plugin.uses_state())
+    }
+
+    fn trusted(&self) -> &Loaded {
+        self.previous.as_ref().unwrap_or(&self.newest)
+    }
+}
+
+impl Loaded {
+    fn new(new: NewBuild) -> Self {
+        let NewBuild { plugin, digest, bytes, settings } = new;
+        let generation = Generation::new(Arc::clone(&plugin) as Arc<dyn Handler>);
+        Self { plugin, digest, bytes, settings, generation }
+    }
+}
+
+impl fmt::Debug for Deployment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} #{}", self.name, self.newest.digest, self.number)
+    }
+}

@@ -1,0 +1,216 @@
+//! From a change on disk to what runs: watch, wait until it is quiet, read and check everything, take over or refuse.
+//!
+//! It is level-triggered: what lies on disk is what is wanted, and every look compares all of it with what runs. A hint that
+//! was lost, doubled or came too early costs a look, never a wrong state. Nothing here decides about events.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::{Deserialize, Serialize};
+use tidemill_core::config::{PluginConfig, RuntimeConfig};
+use tidemill_core::name::PluginName;
+use tidemill_core::trial::Grounds;
+use tidemill_engine::Engine;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::candidate::Candidate;
+use crate::deployment::NewBuild;
+use crate::exit;
+use crate::plugins::Digest;
+use crate::provenance::Provenance;
+use crate::supervisor::{Changes, Supervisor};
+use crate::watch::{Snapshot, Watch, WatchPlaces, settled};
+
+/// Nothing may change for so long before what lies there is taken for finished.
+const QUIET: Duration = Duration::from_millis(150);
+
+/// Lets what lies on disk take over from what runs.
+pub struct Reloader {
+    pub path: PathBuf,
+    pub engine: Arc<Engine>,
+    pub provenance: Arc<Provenance>,
+    pub supervisor: Arc<Supervisor>,
+    report: Mutex<Report>,
+}
+
+/// How the reloads went since the start.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Report {
+    pub applied: u64,
+    pub refused: u64,
+    /// Whether changes are only found by looking every `plugins.rescan`.
+    pub polling: bool,
+    /// The last one that did or refused something.
+    pub last: Option<LastReload>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LastReload {
+    pub at: SystemTime,
+    pub ok: bool,
+    pub text: String,
+}
+
+/// Asks for a look although nothing was seen to change; answered with what came of it.
+pub type Request = oneshot::Sender<Result<Changes, String>>;
+
+// === impl Reloader ===
+
+impl Reloader {
+    pub fn new(path: PathBuf, engine: Arc<Engine>, provenance: Arc<Provenance>, supervisor: Arc<Supervisor>) -> Arc<Self> {
+        Arc::new(Self { path, engine, provenance, supervisor, report: Mutex::default() })
+    }
+
+    pub fn report(&self) -> Report {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Looks whenever something may have changed, and when it is asked to. Ends when `stop` turns true; a takeover that is
+    /// under way then runs to its end.
+    pub async fn run(
+        self: Arc<Self>,
+        config: Arc<RuntimeConfig>,
+        mut requests: mpsc::Receiver<Request>,
+        stop: watch::Receiver<bool>,
+    ) {
+        let places = WatchPlaces {
+            config: self.path.clone(),
+            schemas: config.schemas.dir.clone(),
+            plugins: config.plugins.dir.clone(),
+        };
+        let mut watch = Watch::start(places.clone(), config.plugins.rescan);
+        // What lay there while the host started may have changed since it was read, so the first look is not skipped.
+        let mut seen: Option<Snapshot> = None;
+        loop {
+            let request = tokio::select! {
+                () = stopped(stop.clone()) => return,
+                () = watch.changed() => None,
+                Some(request) = requests.recv() => Some(request),
+            };
+            self.note(|report| report.polling = watch.is_polling());
+            let now = tokio::select! {
+                () = stopped(stop.clone()) => return,
+                now = settled(&places, QUIET) => now,
+            };
+            if request.is_none() && seen.as_ref() == Some(&now) {
+                continue;
+            }
+            let result = self.look(stop.clone()).await;
+            seen = Some(now);
+            if let Some(request) = request {
+                // Whoever asked may be gone.
+                drop(request.send(result.map_err(|error| exit::text(&error))));
+            }
+        }
+    }
+
+    /// Reads everything and lets it take over, or says what is wrong with it. What runs is touched only on success.
+    async fn look(&self, stop: watch::Receiver<bool>) -> Result<Changes> {
+        let result = self.try_look(stop).await;
+        match &result {
+            Ok(changes) if changes.is_empty() => {}
+            Ok(changes) => {
+                let text = changes.to_string();
+                tracing::info!(changes = text, "Changes on disk are in effect");
+                self.tell(true, text);
+            }
+            Err(error) => {
+                let text = exit::text(error);
+                tracing::error!(error = text, "Changes on disk are refused as a whole; everything goes on as it was");
+                self.tell(false, text);
+            }
+        }
+        result
+    }
+
+    async fn try_look(&self, stop: watch::Receiver<bool>) -> Result<Changes> {
+        let current = self.supervisor.current().await;
+        let (path, engine, provenance) = (self.path.clone(), Arc::clone(&self.engine), Arc::clone(&self.provenance));
+        let preparing =
+            tokio::task::spawn_blocking(move || Candidate::prepare(&path, &engine, &provenance, Some(&current)));
+        let prepared = tokio::select! {
+            prepared = preparing => prepared.context("reading the changes")?,
+            // Compiling may take longer than anybody wants to wait for a stop.
+            () = stopped(stop) => bail!("the host is stopping"),
+        };
+        let candidate = prepared?;
+        self.supervisor.apply(candidate).await
+    }
+
+    /// Puts the build before the present one in service again, and quarantines the present one. Answers which serves then.
+    pub async fn roll_back(&self, name: &PluginName) -> Result<Digest> {
+        if let Some(kept) = self.supervisor.roll_back_trial(name).await? {
+            return Ok(kept);
+        }
+        let build = self.blocking({
+            let (engine, settings, name) = (Arc::clone(&self.engine), self.settings(name).await, name.clone());
+            move |provenance| previous_build(provenance, &engine, &name, settings)
+        });
+        let build = build.await??;
+        let (kept, bytes) = (build.digest.clone(), Arc::clone(&build.bytes));
+        let bad = self.supervisor.put_back(name, build).await?;
+        let (plugin, good) = (name.clone(), kept.clone());
+        let written = self.blocking(move |provenance| {
+            let mut history = provenance.history();
+            history.quarantine(&plugin, &bad, &Grounds::Asked.to_string())?;
+            history.remember_good(&plugin, &good, &bytes)
+        });
+        written.await?.context("the build serves again, but that cannot be written down for the next start")?;
+        Ok(kept)
+    }
+
+    /// Lets a quarantined file of a plugin run again, from the next look on. Answers which, or nothing if none was
+    /// quarantined.
+    pub async fn release(&self, name: &PluginName) -> Result<Option<Digest>> {
+        let plugin = name.clone();
+        let released = self.blocking(move |provenance| -> Result<Option<Digest>> {
+            let file = provenance.folder.read(&plugin)?;
+            Ok(provenance.history().release(&plugin, &file.digest)?.then_some(file.digest))
+        });
+        let released = released.await??;
+        if released.is_some() {
+            self.supervisor.forget_refusal(name).await;
+        }
+        Ok(released)
+    }
+
+    async fn settings(&self, name: &PluginName) -> PluginConfig {
+        self.supervisor.running().await.config.plugins.of(name)
+    }
+
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Provenance) -> T + Send + 'static) -> Result<T> {
+        let provenance = Arc::clone(&self.provenance);
+        tokio::task::spawn_blocking(move || work(&provenance)).await.context("reading the plugins' files")
+    }
+
+    fn tell(&self, ok: bool, text: String) {
+        self.note(|report| {
+            if ok { report.applied += 1 } else { report.refused += 1 }
+            report.last = Some(LastReload { at: SystemTime::now(), ok, text });
+        });
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Report)) {
+        change(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // Without a sender nobody is left who could want the host to go on.
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+fn previous_build(provenance: &Provenance, engine: &Engine, name: &PluginName, settings: PluginConfig) -> Result<NewBuild> {
+    let (digest, bytes) = {
+        let history = provenance.history();
+        let digest = history
+            .previous(name)
+            .ok_or_else(|| anyhow!("no build of `{name}` before the present one is remembered"))?;
+        let bytes = history.build(&digest);
+        (digest.clone(), bytes.ok_or_else(|| anyhow!("the build {digest} of `{name}` is not in the cache any more"))?)
+    };
+    let plugin = engine.load(name, &bytes, &settings).map_err(|why| anyhow!("the build {digest} {why}"))?;
+    Ok(NewBuild { plugin: Arc::new(plugin), digest, bytes: bytes.into(), settings })
+}
