@@ -9,6 +9,8 @@ pub mod control;
 pub mod exit;
 pub mod feed;
 pub mod files;
+pub mod plugins;
 pub mod signal;
 pub mod summary;
 pub mod telemetry;
+pub mod watch;
