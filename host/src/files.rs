@@ -8,9 +8,8 @@ use tidemill_core::config::{self, Lookup, OnMissing, RuntimeConfig, Secret};
 use tidemill_core::schema::{SchemaFile, Schemas};
 
 use crate::exit::{Coded, Kind};
-
-/// A component above this size is not read.
-const MAX_PLUGIN_BYTES: u64 = 64 * 1024 * 1024;
+use crate::plugins::MAX_PLUGIN_BYTES;
+use crate::watch;
 
 /// A schema folder deeper than this is taken for a mistake, or for a loop of links.
 const MAX_SCHEMA_DEPTH: usize = 8;
@@ -135,6 +134,9 @@ fn collect_schemas(root: &Path, dir: &Path, files: &mut Vec<SchemaFile>, depth: 
     let entries = fs::read_dir(dir).with_context(|| format!("reading the schemas folder `{}`", dir.display()))?;
     for entry in entries {
         let path = entry?.path();
+        if watch::is_mount_internal(&path) {
+            continue;
+        }
         if path.is_dir() {
             collect_schemas(root, &path, files, depth + 1)?;
         } else if path.extension().is_some_and(|extension| extension == "json") {

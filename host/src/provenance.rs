@@ -48,7 +48,7 @@ impl Provenance {
 
     fn objection(&self, file: &PluginFile) -> Option<String> {
         let locked = Lock::read(&self.folder).and_then(|lock| match lock {
-            Some(lock) => lock.check(&file.name, &file.digest),
+            Some(lock) => lock.check(file),
             None => Ok(()),
         });
         if let Err(problem) = locked {
