@@ -33,9 +33,11 @@ const LONGEST_HOST_PAUSE: Duration = Duration::from_secs(2);
 /// Decides from blame, attempt and policy. `random` is uniform in 0..1 and spreads the delays.
 pub fn decide(failure: &Failure, progress: Progress, policy: &RetryPolicy, random: f64) -> Disposition {
     match failure.kind {
-        FailureKind::Malformed | FailureKind::Invalid | FailureKind::SchemaMissing | FailureKind::Rejected => {
-            Disposition::DeadLetter { exhausted_by: None }
-        }
+        FailureKind::Malformed
+        | FailureKind::Invalid
+        | FailureKind::SchemaMissing
+        | FailureKind::Loop
+        | FailureKind::Rejected => Disposition::DeadLetter { exhausted_by: None },
         FailureKind::StateConflict | FailureKind::Unavailable => {
             Disposition::Retry { after: host_pause(progress.host_faults, random), counted: false }
         }

@@ -20,6 +20,7 @@ pub mod event;
 pub mod failure;
 pub mod filter;
 pub mod grant;
+pub mod hops;
 pub mod json;
 pub mod limits;
 pub mod message;

@@ -16,6 +16,7 @@ use crate::effect::{Effects, Emit};
 use crate::envelope::{self, EmitIds};
 use crate::event::Event;
 use crate::failure::{Failure, FailureKind};
+use crate::hops;
 use crate::json::{self, JsonLimits};
 use crate::port::{Call, Commit, Delivery, Outgoing};
 use crate::schema::SchemaError;
@@ -184,6 +185,8 @@ async fn call(
     event: &Event,
     space: Option<&Arc<StateSpace>>,
 ) -> Result<Effects, Failure> {
+    // Here and no earlier: what the filter does not admit does not go on, and what was committed before is done.
+    hops::check(&delivery.message.headers, route.config.max_hops)?;
     let call = Call {
         event,
         route: &route.settings,
@@ -201,10 +204,11 @@ fn encode(route: &Route, delivery: &Delivery, parent: &Event, emits: Vec<Emit>) 
     let mut outgoing = Vec::with_capacity(emits.len());
     for (index, emit) in emits.into_iter().enumerate() {
         let to = emit.to.clone();
-        let (event, message) = envelope::encode_emit(emit, index, parent, &ids, now);
+        let (event, mut message) = envelope::encode_emit(emit, index, parent, &ids, now);
         check_emit(route, &event).map_err(|failure| {
             Failure::new(FailureKind::EmitInvalid, format!("emit {index} to `{to}` ({}): {}", event.kind, failure.text))
         })?;
+        hops::count(&delivery.message.headers, &mut message.message.headers);
         outgoing.push(message);
     }
     Ok(outgoing)
