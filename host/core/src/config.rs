@@ -72,6 +72,8 @@ pub struct RuntimeConfig {
     pub schemas: SchemasConfig,
     pub plugins: PluginsConfig,
     pub routes: Vec<RouteConfig>,
+    /// How often an event may be emitted in answer to another; every route holds it too.
+    pub max_hops: u32,
     /// How long running calls may finish after a stop signal.
     pub shutdown_grace: Duration,
 }
@@ -208,6 +210,9 @@ pub struct RouteConfig {
     pub retry: RetryPolicy,
     /// The dead letter of stream `S`, sequence `n` goes to `<dead_letter>.S.n`.
     pub dead_letter: Subject,
+    /// An event with more hops than this is dead-lettered. The same for all routes: it is here because it is a part of what a
+    /// route does, so that a change of it is seen as a change of the routes.
+    pub max_hops: u32,
 }
 
 /// Where a new route begins to read.

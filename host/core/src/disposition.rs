@@ -47,9 +47,11 @@ pub fn decide(failure: &Failure, progress: Progress, policy: &RetryPolicy, rando
 
 fn by_kind(failure: &Failure, progress: Progress, policy: &RetryPolicy, random: f64) -> Disposition {
     match failure.kind {
-        FailureKind::Malformed | FailureKind::Invalid | FailureKind::SchemaMissing | FailureKind::Rejected => {
-            Disposition::DeadLetter { exhausted_by: None }
-        }
+        FailureKind::Malformed
+        | FailureKind::Invalid
+        | FailureKind::SchemaMissing
+        | FailureKind::Loop
+        | FailureKind::Rejected => Disposition::DeadLetter { exhausted_by: None },
         FailureKind::StateConflict | FailureKind::Unavailable => {
             Disposition::Retry { after: host_pause(progress.host_faults, random), counted: false }
         }

@@ -35,6 +35,10 @@ pub enum FailureKind {
     Invalid,
     /// There is no schema for the event's type and version, and `schemas.on_missing` is `reject`.
     SchemaMissing,
+    /// The event is one of too many that plugins emitted in answer to each other; see [`hops`](crate::hops). The event's fault
+    /// and not the plugin's: no build was called, calling one again cannot help, and which of the plugins in the circle is to
+    /// blame nobody knows.
+    Loop,
     /// The plugin said `reject`.
     Rejected,
     /// The plugin said `retry`, perhaps naming a delay.
@@ -67,10 +71,11 @@ impl Failure {
 
 impl FailureKind {
     /// One of each kind, for tables and for the test that keeps the documentation complete.
-    pub const ALL: [FailureKind; 12] = [
+    pub const ALL: [FailureKind; 13] = [
         FailureKind::Malformed,
         FailureKind::Invalid,
         FailureKind::SchemaMissing,
+        FailureKind::Loop,
         FailureKind::Rejected,
         FailureKind::RetryRequested { after: None },
         FailureKind::Trap,
@@ -88,6 +93,7 @@ impl FailureKind {
             FailureKind::Malformed => "malformed",
             FailureKind::Invalid => "invalid",
             FailureKind::SchemaMissing => "schema-missing",
+            FailureKind::Loop => "loop",
             FailureKind::Rejected => "rejected",
             FailureKind::RetryRequested { .. } => "retry-requested",
             FailureKind::Trap => "trap",
@@ -107,9 +113,11 @@ impl FailureKind {
 
     pub fn blame(self) -> Blame {
         match self {
-            FailureKind::Malformed | FailureKind::Invalid | FailureKind::SchemaMissing | FailureKind::Rejected => {
-                Blame::Event
-            }
+            FailureKind::Malformed
+            | FailureKind::Invalid
+            | FailureKind::SchemaMissing
+            | FailureKind::Loop
+            | FailureKind::Rejected => Blame::Event,
             FailureKind::RetryRequested { .. }
             | FailureKind::Trap
             | FailureKind::Timeout

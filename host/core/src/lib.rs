@@ -21,6 +21,7 @@ pub mod failure;
 pub mod filter;
 pub mod generation;
 pub mod grant;
+pub mod hops;
 pub mod json;
 pub mod limits;
 pub mod message;

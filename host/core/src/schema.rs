@@ -18,7 +18,7 @@
 //!
 //! Nothing is fetched: `$ref` reaches the files of the folder and nothing else. Patterns run in linear time. Depth, size
 //! and chains of references are bounded before anything is compiled, so that neither a schema nor an event can exhaust
-//! the stack; what an event can cost is bounded too (see `schema/outline.rs`).
+//! the stack; what an event can cost is bounded too (see `schema/weight.rs` and `schema/outline.rs`).
 
 use std::collections::HashMap;
 
@@ -33,6 +33,7 @@ mod folder;
 mod name;
 mod outline;
 mod violation;
+mod weight;
 
 pub use violation::{Violation, Violations};
 

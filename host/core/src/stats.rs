@@ -120,3 +120,24 @@ impl Default for RouteStats {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_number_of_events_makes_the_counters_grow() {
+        let stats = RouteStats::new();
+        let buckets = || stats.times.lock().unwrap().distinct_values();
+        let before = buckets();
+        for n in 0..100_000_u64 {
+            stats.dead_lettered(FailureKind::ALL[n as usize % FailureKind::ALL.len()]);
+            stats.dead_lettered(FailureKind::RetryRequested { after: Some(Duration::from_millis(n)) });
+            stats.took([Duration::from_micros(n * n * n)]);
+        }
+        let summary = stats.summary();
+        assert_eq!((summary.dead_lettered, buckets()), (200_000, before));
+        let codes: BTreeMap<&str, u64> = FailureKind::ALL.iter().map(|kind| (kind.code(), 0)).collect();
+        assert!(summary.dead_lettered_by_reason.keys().eq(codes.keys()), "{:?}", summary.dead_lettered_by_reason);
+    }
+}

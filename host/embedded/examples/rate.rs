@@ -162,6 +162,7 @@ fn route(name: &str, stream: &str) -> anyhow::Result<RouteConfig> {
         max_in_flight: BATCH,
         retry: RetryPolicy::default(),
         dead_letter: Subject::try_new(&format!("dlq.{name}"))?,
+        max_hops: tidemill_core::hops::DEFAULT_MAX,
     })
 }
 

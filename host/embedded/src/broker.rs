@@ -193,6 +193,7 @@ mod tests {
             max_in_flight: 16,
             retry: RetryPolicy::default(),
             dead_letter: Subject::try_new("dlq.route").unwrap(),
+            max_hops: tidemill_core::hops::DEFAULT_MAX,
         }
     }
 

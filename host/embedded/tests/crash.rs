@@ -290,5 +290,6 @@ fn route(name: &str, stream: &str) -> RouteConfig {
         max_in_flight: 256,
         retry: RetryPolicy::default(),
         dead_letter: subject(&format!("dlq.{name}")),
+        max_hops: tidemill_core::hops::DEFAULT_MAX,
     }
 }

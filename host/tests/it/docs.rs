@@ -1,5 +1,6 @@
 //! What the documents say exists.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +40,88 @@ fn every_row_of_the_crash_tables_names_a_test_that_exists() {
         checked += 1;
     }
     assert!(checked >= 15, "{checked} rows");
+}
+
+/// The hostile and faulty cases that must be shown. Others may be listed beside them.
+const CASES: [(char, &[u32]); 6] = [
+    ('A', &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
+    ('B', &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]),
+    ('C', &[1, 2, 3, 4, 5, 6, 7, 8, 9]),
+    ('D', &[1, 2, 3, 4, 5, 6, 7, 8, 9]),
+    ('E', &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]),
+    ('G', &[2, 3, 5, 6, 8, 9]),
+];
+
+/// Case and test column of every row of `docs/reliability.md`.
+fn reliability_rows() -> Vec<(String, String)> {
+    let text = fs::read_to_string(root().join("docs/reliability.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| case |"));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        assert_eq!(cells.len(), 4, "case, what is done, what happens, test: {row}");
+        assert!(cells.iter().all(|cell| !cell.is_empty()), "{row}");
+        (cells[0].to_owned(), cells[3].to_owned())
+    })
+    .collect()
+}
+
+/// The functions that a test attribute stands above.
+fn tests_of(code: &str, found: &mut BTreeSet<String>) {
+    let mut is_test = false;
+    for line in code.lines().map(str::trim) {
+        if line == "#[test]" || line.starts_with("#[tokio::test") {
+            is_test = true;
+        } else if let Some((_, rest)) = line.split_once("fn ") {
+            if is_test {
+                found.extend(rest.split_once('(').map(|(name, _)| name.to_owned()));
+            }
+            is_test = false;
+        }
+    }
+}
+
+/// The names between back ticks.
+fn names(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_hostile_case_has_one_row() {
+    let rows = reliability_rows();
+    let listed: BTreeSet<&str> = rows.iter().map(|(case, _)| case.as_str()).collect();
+    assert_eq!(listed.len(), rows.len(), "a case is listed twice");
+    for (group, numbers) in CASES {
+        for number in numbers {
+            let case = format!("{group}{number}");
+            assert!(listed.contains(case.as_str()), "docs/reliability.md has no row for {case}");
+        }
+    }
+}
+
+#[test]
+fn every_hostile_case_names_tests_that_exist() {
+    let mut sources = Vec::new();
+    files(&root().join("host"), "rs", &mut sources);
+    files(&root().join("sdk"), "rs", &mut sources);
+    let mut tests = BTreeSet::new();
+    sources.iter().for_each(|path| tests_of(&fs::read_to_string(path).unwrap(), &mut tests));
+    for (case, cell) in reliability_rows() {
+        if let Some(reason) = cell.strip_prefix("not tested: ") {
+            assert!(reason.len() >= 20, "{case}: the reason is no reason: {reason}");
+            continue;
+        }
+        assert!(names(&cell).count() > 0 || cell == "pending", "{case} names no test: {cell}");
+        for name in names(&cell) {
+            assert!(tests.contains(name), "{case}: there is no test `{name}`");
+        }
+    }
+}
+
+#[test]
+fn no_hostile_case_is_left_for_later() {
+    let left: Vec<String> =
+        reliability_rows().into_iter().filter(|(_, cell)| cell.contains("pending")).map(|(case, _)| case).collect();
+    assert!(left.is_empty(), "docs/reliability.md lacks tests of {left:?}");
 }
 
 #[test]

@@ -120,6 +120,7 @@ impl Home {
             max_in_flight: 1000,
             retry: RetryPolicy::default(),
             dead_letter: Subject::try_new("dlq.verify").unwrap(),
+            max_hops: tidemill_core::hops::DEFAULT_MAX,
         };
         let route = RouteConfig { subjects: self.stream_subjects(stream), ..route };
         let source = broker.open(&route).await.unwrap();

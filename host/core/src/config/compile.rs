@@ -17,6 +17,7 @@ use super::diagnostic::{Place, Report};
 use super::leaf::Text;
 use super::read::{At, Optional};
 use super::{OnMissing, RuntimeConfig, SchemasConfig, file};
+use crate::hops;
 
 /// The configuration, and the patterns that its filters were compiled from, in the order of the routes.
 #[derive(Debug)]
@@ -30,7 +31,8 @@ pub(super) fn compile(file: file::Runtime, report: &mut Report) -> Option<Compil
     let streams = streams::compile(file.streams, report);
     let policies = retry::Policies::compile(file.retry_policies, report);
     let defaults = routes::Defaults::compile(file.defaults, &policies, report);
-    let routes = routes::compile(file.routes, &streams, &policies, &defaults, report);
+    let max_hops = file.max_hops.map_or(hops::DEFAULT_MAX, |count| count.value.0 as u32);
+    let routes = routes::compile(file.routes, &streams, &policies, &defaults, max_hops, report);
     let plugins = plugins::compile(file.plugins, &routes, report);
     let broker = broker::compile(file.broker, report);
     let (routes, patterns) = routes.list.into_iter().map(|route| (route.config, route.pattern)).unzip();
@@ -40,6 +42,7 @@ pub(super) fn compile(file: file::Runtime, report: &mut Report) -> Option<Compil
         schemas: schemas(file.schemas),
         plugins,
         routes,
+        max_hops,
         shutdown_grace: file.shutdown_grace.map_or(Duration::from_secs(30), |grace| grace.value.0),
     };
     Some(Compiled { config, patterns })

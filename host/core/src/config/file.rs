@@ -41,6 +41,10 @@ record! {
         /// Which events go to which plugin. Each route has its own position in its stream, so that a slow or failing plugin
         /// delays only itself.
         routes: Optional<List<Route>>,
+        /// How often in a row plugins may emit in answer to what plugins emitted. An event that comes further is dead-lettered
+        /// as `loop` by the route that would handle it: its routes form a circle.
+        #[schemars(extend("default" = 32), example = 100)]
+        max_hops: Optional<Count<1, 1_000_000>>,
         /// How long running calls may finish after a stop signal.
         #[schemars(extend("default" = "30s"), example = &"1m")]
         shutdown_grace: Optional<Span<0>>,

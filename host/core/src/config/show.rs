@@ -25,6 +25,7 @@ pub(super) fn show(Compiled { config, patterns }: &Compiled) -> Value {
         "schemas": { "dir": config.schemas.dir, "on_missing": word(&config.schemas.on_missing) },
         "plugins": plugins(&config.plugins),
         "routes": config.routes.iter().zip(patterns).map(|(config, pattern)| route(config, pattern.as_ref())).collect::<Vec<_>>(),
+        "max_hops": config.max_hops,
         "shutdown_grace": format_duration(config.shutdown_grace),
     })
 }

@@ -89,6 +89,7 @@ const FOREIGN: &[(&str, &str, Option<&str>)] = &[
     ("vars", "config", None),
     ("variables", "config", None),
     ("max_memory", "memory", None),
+    ("hops", "max_hops", None),
     ("grace_period", "shutdown_grace", None),
     ("shutdown_timeout", "shutdown_grace", None),
     ("<<", "", Some("merge keys are not part of YAML 1.2; an alias may stand for a whole value")),

@@ -79,6 +79,7 @@ impl Bench {
             max_in_flight: 512,
             retry: RetryPolicy::default(),
             dead_letter: Subject::try_new(&format!("dlq.{}-{name}", self.tag)).unwrap(),
+            max_hops: crate::hops::DEFAULT_MAX,
         }
     }
 

@@ -17,6 +17,7 @@ use crate::envelope::{self, EmitIds};
 use crate::event::Event;
 use crate::failure::{Blame, Failure, FailureKind};
 use crate::generation::Generation;
+use crate::hops;
 use crate::json::{self, JsonLimits};
 use crate::port::{Call, Commit, Delivery, Outgoing};
 use crate::schema::SchemaError;
@@ -224,6 +225,8 @@ impl Attempt<'_> {
         generation: &Generation,
         space: Option<&Arc<StateSpace>>,
     ) -> Result<Effects, Failure> {
+        // Here and no earlier: what the filter does not admit does not go on, and what was committed before is done.
+        hops::check(&self.delivery.message.headers, self.route.config.max_hops)?;
         let call = Call {
             event,
             route: &self.route.settings,
@@ -241,12 +244,13 @@ impl Attempt<'_> {
         let mut outgoing = Vec::with_capacity(emits.len());
         for (index, emit) in emits.into_iter().enumerate() {
             let to = emit.to.clone();
-            let (event, message) = envelope::encode_emit(emit, index, parent, &ids, now);
+            let (event, mut message) = envelope::encode_emit(emit, index, parent, &ids, now);
             self.check_emit(&event).map_err(|failure| {
                 let text = format!("emit {index} to `{to}` ({}): {}", event.kind, failure.text);
                 let digest = Some(Arc::clone(generation.digest()));
                 Failure { digest, ..Failure::new(FailureKind::EmitInvalid, text) }
             })?;
+            hops::count(&self.delivery.message.headers, &mut message.message.headers);
             outgoing.push(message);
         }
         Ok(outgoing)

@@ -16,7 +16,7 @@ use super::folder::Folder;
 pub(super) const MAX_CHAIN: usize = 64;
 
 /// Keywords whose schemas apply to the value itself.
-const IN_PLACE: [&str; 11] = [
+pub(super) const IN_PLACE: [&str; 11] = [
     "allOf",
     "anyOf",
     "oneOf",
@@ -29,7 +29,7 @@ const IN_PLACE: [&str; 11] = [
     "extends",
     "propertyNames",
 ];
-const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
+pub(super) const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 
 /// Measures chains over all files of a folder.
 pub(super) struct Chains<'a> {
@@ -87,7 +87,7 @@ impl<'a> Chains<'a> {
 
     /// The schema that a reference means, as far as that is needed here: a part of the same file, or of another file by
     /// its path or `$id`. What this does not find is left to the compiler, which refuses what it does not find.
-    fn resolve(&mut self, path: &'a str, reference: &str) -> Option<(&'a str, &'a Value)> {
+    pub(super) fn resolve(&mut self, path: &'a str, reference: &str) -> Option<(&'a str, &'a Value)> {
         let (file, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         let folder: &'a Folder = self.folder;
         let (path, document) = if file.is_empty() {
@@ -109,7 +109,7 @@ impl<'a> Chains<'a> {
 }
 
 /// The schemas directly inside of a keyword: the value itself, or the items or members of it.
-fn schemas_in<'a>(keyword: &str, value: &'a Value) -> Vec<&'a Value> {
+pub(super) fn schemas_in<'a>(keyword: &str, value: &'a Value) -> Vec<&'a Value> {
     match value {
         Value::Array(items) => items.iter().collect(),
         Value::Object(members) if matches!(keyword, "dependentSchemas" | "dependencies") => members.values().collect(),

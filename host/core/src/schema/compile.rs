@@ -1,5 +1,8 @@
 //! A folder of texts to compiled schemas. Everything that is wrong is said at once.
 
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, ReferencingError, ValidationError, Validator};
 use serde_json::Value;
@@ -8,6 +11,7 @@ use super::chain::{Chains, MAX_CHAIN, TooLong};
 use super::folder::{self, Folder};
 use super::name::{self, FileRole};
 use super::violation::Violation;
+use super::weight::{MAX_APPLIED, TooHeavy, Weights};
 use super::{CompiledSchema, SchemaFile, SchemaProblem, Schemas, Versions, outline};
 use crate::json::{self, JsonLimits};
 use crate::text::clean_text;
@@ -16,6 +20,9 @@ use crate::text::clean_text;
 const LIMITS: JsonLimits = JsonLimits { depth: 64, bytes: 1024 * 1024 };
 /// Memory of one compiled pattern. Unicode classes with a repetition need megabytes: `^\p{L}{1,100}$` needs six.
 const PATTERN_BYTES: usize = 16 * 1024 * 1024;
+
+/// A schema's place is shown up to this many bytes: it holds property names, which may be anything.
+const PLACE_BYTES: usize = 240;
 
 /// One file, parsed and looked at.
 struct Document {
@@ -47,6 +54,18 @@ pub(super) fn compile(files: Vec<SchemaFile>) -> Result<Schemas, Vec<SchemaProbl
     if !problems.is_empty() {
         return Err(sorted(problems));
     }
+    // Measured in this order, since the chains bound how much is looked at for one value.
+    let mut unexplained = HashSet::new();
+    let mut weights = Weights::new(&mut chains);
+    for document in &documents {
+        let Some((path, value)) = folder.find(&folder::address(&document.path)) else { continue };
+        match weights.is_explainable(path, value) {
+            Ok(true) => {}
+            Ok(false) => drop(unexplained.insert(document.path.as_str())),
+            // What leads to a heavy schema is heavy too: the first one is told.
+            Err(TooHeavy) => return Err(vec![problem(document, too_heavy())]),
+        }
+    }
     let outlines = outline::is_needed(documents.iter().map(|document| &document.value)).then(|| {
         let outlined: Vec<_> =
             documents.iter().map(|document| (document.path.as_str(), outline::outline(&document.value))).collect();
@@ -54,7 +73,10 @@ pub(super) fn compile(files: Vec<SchemaFile>) -> Result<Schemas, Vec<SchemaProbl
     });
     let mut schemas = Schemas::default();
     for document in &documents {
-        match compile_one(document, &folder, outlines.as_ref()) {
+        let explained = !unexplained.contains(document.path.as_str());
+        let compiled = catch_unwind(AssertUnwindSafe(|| compile_one(document, &folder, outlines.as_ref(), explained)));
+        // A defect of the validator, met on this schema: the host must not end by it.
+        match compiled.unwrap_or_else(|_| Err("makes the validator panic: expected a simpler schema".to_owned())) {
             Ok(Some(compiled)) => add(&mut schemas, compiled, document, &mut problems),
             Ok(None) => {}
             Err(message) => problems.push(problem(document, message)),
@@ -70,6 +92,13 @@ fn sorted(mut problems: Vec<SchemaProblem>) -> Vec<SchemaProblem> {
 
 fn problem(document: &Document, message: String) -> SchemaProblem {
     SchemaProblem { path: document.path.clone(), message }
+}
+
+fn too_heavy() -> String {
+    format!(
+        "applies more than {MAX_APPLIED} schemas to the same value (a few `$ref`, `allOf` or `anyOf` that double each other are \
+         enough): expected a flatter schema"
+    )
 }
 
 fn too_long() -> String {
@@ -123,6 +152,7 @@ fn compile_one(
     document: &Document,
     folder: &Folder,
     outlines: Option<&Folder>,
+    explained: bool,
 ) -> Result<Option<CompiledSchema>, String> {
     let address = folder::address(&document.path);
     // Files that belong to no type are compiled too, so that a mistake in one is reported under its own name.
@@ -131,6 +161,7 @@ fn compile_one(
     let has_references = outline::has_references(&document.value);
     // An outline that cannot be built (a `$ref` into an alternative) costs the explanation, not the schema.
     let outline = match outlines {
+        _ if !explained => Some(unexplaining()),
         Some(outlines) if has_references => {
             let outlined = outlines.find(&address).and_then(|(_, value)| build(value, &address, outlines).ok());
             Some(outlined.unwrap_or_else(unexplaining))
@@ -189,9 +220,13 @@ fn add(schemas: &mut Schemas, compiled: CompiledSchema, document: &Document, pro
 
 /// Why a schema does not compile, in a sentence.
 fn explain(error: &ValidationError<'_>) -> String {
-    let place = error.instance_path().as_str();
+    let place = clean_text(error.instance_path().as_str(), PLACE_BYTES);
     match error.kind() {
-        ValidationErrorKind::Referencing(ReferencingError::Unretrievable { source, .. }) => source.to_string(),
+        ValidationErrorKind::Referencing(ReferencingError::Unretrievable { uri, source }) => {
+            let text = source.to_string();
+            // References that the validator meets late do not come to the folder, which has the better words.
+            if text.starts_with('`') { text } else { folder::not_found(uri) }
+        }
         ValidationErrorKind::Referencing(other) => {
             format!("has a `$ref` that leads nowhere: {}", clean_text(&other.to_string(), 200))
         }

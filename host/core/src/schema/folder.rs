@@ -107,14 +107,18 @@ impl Retrieve for Folder {
     fn retrieve(&self, uri: &Uri<String>) -> Result<Value, Box<dyn Error + Send + Sync>> {
         match self.find(uri.as_str()) {
             Some((_, document)) => Ok(document.clone()),
-            None => Err(match uri.as_str().strip_prefix(ROOT) {
-                Some(path) => format!("`$ref` leads to `{path}`, which is not in the schema folder").into(),
-                None => format!(
-                    "`$ref` leads to `{uri}`, which is not in the schema folder; nothing is fetched: put that schema into \
-                     the folder and refer to it by its path or its `$id`"
-                )
-                .into(),
-            }),
+            None => Err(not_found(uri.as_str()).into()),
         }
+    }
+}
+
+/// Says that a reference leads out of the folder, or to nothing in it.
+pub(super) fn not_found(uri: &str) -> String {
+    match uri.strip_prefix(ROOT) {
+        Some(path) => format!("`$ref` leads to `{path}`, which is not in the schema folder"),
+        None => format!(
+            "`$ref` leads to `{uri}`, which is not in the schema folder; nothing is fetched: put that schema into the folder and \
+             refer to it by its path or its `$id`"
+        ),
     }
 }

@@ -7,6 +7,8 @@ use serde_json::json;
 
 use super::*;
 
+mod hostile;
+
 fn files(files: &[(&str, Value)]) -> Vec<SchemaFile> {
     files.iter().map(|(path, schema)| SchemaFile { path: (*path).to_owned(), text: schema.to_string() }).collect()
 }

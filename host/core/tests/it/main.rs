@@ -8,6 +8,7 @@
 mod faults;
 mod faulty;
 mod flow;
+mod loops;
 mod outcomes;
 mod rig;
 mod sharing;

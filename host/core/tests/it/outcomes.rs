@@ -4,18 +4,21 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use tidemill_core::config::OnMissing;
 use tidemill_core::dead_letter::DeadLetter;
-use tidemill_core::failure::{Blame, FailureKind};
+use tidemill_core::envelope::encode_event;
+use tidemill_core::event::Event;
+use tidemill_core::failure::{Blame, Failure, FailureKind};
 use tidemill_core::filter::Filter;
 use tidemill_core::message::Headers;
 use tidemill_core::retry::{Backoff, ExhaustedBy, RetryPolicy};
 use tidemill_core::schema::{SchemaFile, Schemas};
 use tidemill_core::stats::RouteSummary;
+use tidemill_core::subject::Subject;
 
 use crate::faulty::SourceTraits;
-use crate::rig::{Rig, Seen, Setup, emit, emits, event_message, failed, nothing, policy, retry, text};
+use crate::rig::{Rig, Seen, Setup, emit, emits, event, event_message, failed, nothing, policy, retry, text};
 
 /// `Tested` events are texts of at most 5 characters; `Emitted` ones may not be "bad".
 fn schemas() -> Schemas {
@@ -313,4 +316,37 @@ async fn the_age_does_not_count_while_only_the_host_has_failed() {
     rig.publish(&["a"]).await;
     rig.settled().await;
     assert_eq!((rig.summary().done, rig.summary().dead_lettered), (1, 0));
+}
+
+/// What events and plugins say never becomes a label: however many subjects, types and texts there are, a route has the same
+/// counters.
+#[tokio::test(start_paused = true)]
+async fn guest_made_names_do_not_become_counters() {
+    const EVENTS: usize = 5000;
+    let rig = Setup { max_in_flight: 256, ..Setup::default() }
+        .start(|call| {
+            let id = call.event.id.clone();
+            async move {
+                let mut one = emit(&format!("out.{id}"), &id);
+                one.kind = format!("Emitted-{id}");
+                if id.ends_with('7') { Err(Failure::new(FailureKind::Rejected, id)) } else { emits(vec![one]) }
+            }
+            .boxed()
+        })
+        .await;
+    let names = |rig: &Rig| {
+        let Value::Object(fields) = serde_json::to_value(rig.summary()).unwrap() else { panic!("no object") };
+        fields.keys().cloned().collect::<Vec<_>>()
+    };
+    let before = names(&rig);
+    let messages = (0..EVENTS).map(|n| {
+        let event = Event { kind: format!("Type-{n}"), source: format!("/source/{n}"), ..event(&format!("e{n}")) };
+        encode_event(&event, Subject::try_new(&format!("in.s{n}")).unwrap()).message
+    });
+    rig.publish_messages(messages.collect()).await;
+    rig.settled().await;
+    let RouteSummary { done, dead_lettered, dead_lettered_by_reason, emitted, .. } = rig.summary();
+    assert_eq!((done, dead_lettered, emitted), (4500, 500, 4500));
+    assert_eq!(dead_lettered_by_reason, [("rejected", 500)].into(), "not one for each text");
+    assert_eq!(names(&rig), before);
 }

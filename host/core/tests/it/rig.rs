@@ -154,6 +154,7 @@ impl Setup {
             max_in_flight: self.max_in_flight,
             retry: self.retry.clone(),
             dead_letter: Subject::try_new(&format!("dlq.{}", self.name)).unwrap(),
+            max_hops: tidemill_core::hops::DEFAULT_MAX,
         }
     }
 }
@@ -210,6 +211,14 @@ impl Rig {
         let mut letters = self.dead_letters().await;
         assert_eq!(letters.len(), 1, "{letters:#?}");
         letters.remove(0)
+    }
+
+    /// The broker's number of the only dead letter.
+    pub(crate) async fn dead_letter_id(&self) -> u64 {
+        let query = DeadLetterQuery { route: None, after: 0, limit: 2 };
+        let stored = self.broker.dead_letters(query).await.unwrap();
+        assert_eq!(stored.len(), 1);
+        stored[0].id
     }
 
     /// Every message of the stream `OUT`, in order.

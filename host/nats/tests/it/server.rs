@@ -235,6 +235,7 @@ pub(crate) fn route() -> RouteConfig {
         max_in_flight: 256,
         retry: RetryPolicy::default(),
         dead_letter: Subject::try_new("dlq.work").unwrap(),
+        max_hops: tidemill_core::hops::DEFAULT_MAX,
     }
 }
 

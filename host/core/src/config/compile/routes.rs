@@ -71,6 +71,7 @@ pub(super) fn compile(
     streams: &Streams,
     policies: &Policies,
     defaults: &Defaults,
+    max_hops: u32,
     report: &mut Report,
 ) -> Routes {
     let Some(At { value: List { items, complete }, .. }) = file else {
@@ -78,7 +79,7 @@ pub(super) fn compile(
     };
     let written = items.len();
     let list: Vec<Route> =
-        items.into_iter().filter_map(|item| route(item.value, streams, policies, defaults, report)).collect();
+        items.into_iter().filter_map(|item| route(item.value, streams, policies, defaults, max_hops, report)).collect();
     check_names(&list, report);
     check_dead_letters(&list, streams, report);
     Routes { complete: complete && list.len() == written, list }
@@ -90,6 +91,7 @@ fn route(
     streams: &Streams,
     policies: &Policies,
     defaults: &Defaults,
+    max_hops: u32,
     report: &mut Report,
 ) -> Option<Route> {
     let emits = file.emits.map_or(Vec::new(), |list| list.value.items);
@@ -124,6 +126,7 @@ fn route(
         max_in_flight: file.max_in_flight.map_or(defaults.max_in_flight, |count| count.value.0 as usize),
         retry: retry?,
         dead_letter: dead_letter?,
+        max_hops,
     };
     Some(Route { config, pattern, name_place: name.place, dead_letter_place })
 }

@@ -144,6 +144,7 @@ fn the_schema_refuses_what_the_reader_refuses() {
         json!({}),
         json!({ "version": 2 }),
         json!({ "version": 1, "projections": [] }),
+        json!({ "version": 1, "max_hops": 0 }),
         json!({ "version": 1, "shutdown_grace": 5 }),
         json!({ "version": 1, "shutdown_grace": "5 s" }),
         json!({ "version": 1, "defaults": { "max_in_flight": 1001 } }),

@@ -48,6 +48,14 @@ fn the_smallest_file_is_a_host_without_routes() {
 }
 
 #[test]
+fn every_route_has_the_limit_of_hops() {
+    for (written, hops) in [("", 32), ("max_hops: 3\n", 3)] {
+        let config = loaded(&format!("{written}{}", with("", "")));
+        assert_eq!((config.max_hops, config.routes[0].max_hops), (hops, hops));
+    }
+}
+
+#[test]
 fn a_route_has_defaults() {
     let route = loaded(&with("", "")).routes.remove(0);
     assert_eq!(route.subjects[0].as_str(), "orders.>");
