@@ -3,6 +3,8 @@
 //! No event logic lives here: [`cli`] reads what the user wants, [`app`] builds brokers, engine and routes from the
 //! configuration and runs them, [`control`] lets other processes of this machine reach a running host.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
 pub mod app;
 pub mod cli;
 pub mod control;

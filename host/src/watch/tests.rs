@@ -1,10 +1,10 @@
 //! Real files, the real watcher, and every way in which people and tools write files (cases E2 to E5).
 
+mod ways_to_write;
+
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
@@ -22,6 +22,9 @@ const NEVER: Duration = Duration::from_secs(3600);
 const PATIENCE: Duration = Duration::from_secs(60);
 const OLD: &[u8] = b"old build";
 const NEW: &[u8] = b"new build, which is longer";
+
+/// Something that happens to a [`Home`].
+type Step = fn(&Home);
 
 /// A folder as a host has it, with one plugin.
 struct Home {
@@ -93,118 +96,6 @@ async fn generations(home: &Home, watch: &mut Watch, quiet: Duration, last: &[u8
     seen
 }
 
-/// `write` replaces the old build by the new one in its own way; the host sees one new generation, with the final content.
-async fn one_generation(quiet: Duration, write: fn(&Home)) {
-    let home = Home::new();
-    let mut watch = home.watch().await;
-    let home = Arc::new(home);
-    let writer = tokio::task::spawn_blocking({
-        let home = Arc::clone(&home);
-        move || write(&home)
-    });
-    let mut seen = generations(&home, &mut watch, quiet, NEW).await;
-    writer.await.unwrap();
-    // A first look may come before the writer's first byte.
-    seen.retain(|bytes| bytes != OLD);
-    assert_eq!(seen, [NEW]);
-    assert_eq!(home.read().unwrap(), NEW);
-    assert!(!watch.is_polling());
-}
-
-fn run(program: &str, args: &[&str]) {
-    assert!(Command::new(program).args(args).status().unwrap().success());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_write_is_one_generation() {
-    one_generation(Duration::from_secs(1), |home| {
-        let mut file = fs::File::create(home.plugin()).unwrap();
-        for byte in NEW {
-            file.write_all(&[*byte]).unwrap();
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn truncating_in_place_is_one_generation() {
-    one_generation(DEFAULT_QUIET, |home| fs::write(home.plugin(), NEW).unwrap()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn renaming_over_is_one_generation() {
-    one_generation(DEFAULT_QUIET, |home| {
-        fs::write(home.path("plugins/.shop.wasm.Xa41"), NEW).unwrap();
-        fs::rename(home.path("plugins/.shop.wasm.Xa41"), home.plugin()).unwrap();
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn renaming_into_the_folder_from_outside_is_one_generation() {
-    one_generation(DEFAULT_QUIET, |home| {
-        fs::write(home.path("built.wasm"), NEW).unwrap();
-        fs::rename(home.path("built.wasm"), home.plugin()).unwrap();
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn deleting_and_creating_is_one_generation() {
-    one_generation(DEFAULT_QUIET, |home| {
-        fs::remove_file(home.plugin()).unwrap();
-        std::thread::sleep(Duration::from_millis(20));
-        fs::write(home.plugin(), NEW).unwrap();
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hard_link_swap_is_one_generation() {
-    one_generation(DEFAULT_QUIET, |home| {
-        fs::write(home.path("built.wasm"), NEW).unwrap();
-        run("ln", &["-f", home.path("built.wasm").to_str().unwrap(), home.plugin().to_str().unwrap()]);
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn copying_over_is_one_generation() {
-    one_generation(DEFAULT_QUIET, |home| {
-        fs::write(home.path("built.wasm"), NEW).unwrap();
-        run("cp", &[home.path("built.wasm").to_str().unwrap(), home.plugin().to_str().unwrap()]);
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_editors_way_is_one_generation() {
-    one_generation(DEFAULT_QUIET, |home| {
-        fs::write(home.path("plugins/4913"), "").unwrap();
-        fs::remove_file(home.path("plugins/4913")).unwrap();
-        fs::rename(home.plugin(), home.path("plugins/shop.wasm~")).unwrap();
-        fs::write(home.plugin(), NEW).unwrap();
-        fs::remove_file(home.path("plugins/shop.wasm~")).unwrap();
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_copy_of_the_same_size_with_the_old_time_is_seen() {
-    let home = Home::new();
-    let mut watch = home.watch().await;
-    let time = fs::metadata(home.plugin()).unwrap().modified().unwrap();
-    let before = Snapshot::take(&home.places);
-
-    let other: Vec<u8> = OLD.to_ascii_uppercase();
-    fs::write(home.plugin(), &other).unwrap();
-    OpenOptions::new().write(true).open(home.plugin()).unwrap().set_modified(time).unwrap();
-
-    assert_eq!(generations(&home, &mut watch, DEFAULT_QUIET, &other).await.last().unwrap(), &other);
-    assert_ne!(Snapshot::take(&home.places), before);
-}
-
 /// A Kubernetes mount: `<dir>/<file> -> ..data/<file>`, `..data -> ..<version>`.
 fn mount(dir: &Path, version: &str, files: &[(&str, &[u8])]) {
     let folder = dir.join(format!("..{version}"));
@@ -271,7 +162,7 @@ async fn each_watched_place_wakes_and_shows_in_the_snapshot() {
     symlink("../elsewhere/shared.json", home.path("schemas/shared.json")).unwrap();
     let mut watch = home.watch().await;
     let mut before = Snapshot::take(&home.places);
-    let steps: [(&str, fn(&Home)); 7] = [
+    let steps: [(&str, Step); 7] = [
         ("the configuration", |home| fs::write(home.path("runtime.yaml"), "version: 2").unwrap()),
         ("a schema", |home| fs::write(home.path("schemas/a/b/order.json"), "{}").unwrap()),
         ("a new schema folder", |home| {
@@ -361,7 +252,7 @@ async fn places_that_do_not_exist_yet_are_noticed_when_they_appear() {
     let mut watch = home.watch().await;
     let mut before = Snapshot::take(&home.places);
     for step in [
-        (|home| fs::write(home.path("runtime.yaml"), "version: 1").unwrap()) as fn(&Home),
+        (|home| fs::write(home.path("runtime.yaml"), "version: 1").unwrap()) as Step,
         |home| fs::create_dir_all(home.path("not/yet/plugins")).unwrap(),
         |home| fs::write(home.path("not/yet/plugins/shop.wasm"), OLD).unwrap(),
         |home| fs::create_dir(home.path("schemas")).unwrap(),
@@ -525,7 +416,7 @@ fn a_snapshot_is_equal_to_itself_and_to_nothing_else() {
     fs::write(home.path("schemas/order.json"), "{}").unwrap();
     let mut before = Snapshot::take(&home.places);
     assert_eq!(Snapshot::take(&home.places), before);
-    let steps: [fn(&Home); 6] = [
+    let steps: [Step; 6] = [
         |home| fs::write(home.path("runtime.yaml"), "version: 22").unwrap(),
         |home| {
             OpenOptions::new().write(true).open(home.plugin()).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap()
