@@ -11,6 +11,8 @@
 //! [`plugins`] and [`provenance`] know the plugins' files, [`control`] lets other processes of this machine reach a running
 //! host, [`status`] is what they see.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
 pub mod app;
 pub mod candidate;
 pub mod cli;

@@ -62,7 +62,7 @@ struct Arms {
 /// The system's own way.
 pub(super) fn recommended() -> Backend {
     Box::new(|on_event| {
-        let watcher = notify::RecommendedWatcher::new(move |event| on_event(event), notify::Config::default())?;
+        let watcher = notify::RecommendedWatcher::new(on_event, notify::Config::default())?;
         Ok(Box::new(watcher) as Box<dyn Watcher + Send>)
     })
 }

@@ -52,11 +52,15 @@ struct Stamp {
 ///
 /// Cancel-safe: it changes nothing.
 pub async fn settled(places: &WatchPlaces, quiet: Duration) -> Snapshot {
+    settle(quiet, || take(places)).await
+}
+
+async fn settle<S: PartialEq, F: Future<Output = S>>(quiet: Duration, mut look: impl FnMut() -> F) -> S {
     let deadline = Instant::now() + LONGEST_WAIT;
-    let mut before = take(places).await;
+    let mut before = look().await;
     loop {
         tokio::time::sleep(quiet).await;
-        let now = take(places).await;
+        let now = look().await;
         if now == before || Instant::now() >= deadline {
             return now;
         }
@@ -144,5 +148,35 @@ impl Stamp {
             inode: metadata.ino(),
             device: metadata.dev(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn two_equal_looks_in_a_row_are_needed() {
+        let start = Instant::now();
+        let mut looks = [1, 2, 1, 3, 3, 4].into_iter();
+        let settled = settle(SECOND, || std::future::ready(looks.next())).await;
+        assert_eq!((settled, start.elapsed().as_secs()), (Some(3), 4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_rests_is_waited_for_20_seconds_and_answered_by_the_last_look() {
+        let start = Instant::now();
+        let mut looks = 0..;
+        let settled = settle(SECOND, || std::future::ready(looks.next())).await;
+        assert_eq!((settled, start.elapsed().as_secs()), (Some(20), 20));
+    }
+
+    #[test]
+    fn waiting_can_be_spawned() {
+        fn is_send(_: impl Send) {}
+        let places = WatchPlaces { config: PathBuf::new(), schemas: PathBuf::new(), plugins: PathBuf::new() };
+        is_send(settled(&places, SECOND));
     }
 }
