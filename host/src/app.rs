@@ -1,6 +1,6 @@
 //! The composition root: from a configuration to running routes, and on through its changes to the end.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -38,7 +38,7 @@ pub struct App {
 // === impl App ===
 
 impl App {
-    /// Reads, checks and compiles everything, then connects. On an error nothing was changed but the cache.
+    /// Reads, checks and compiles everything, then connects and creates the streams that are missing.
     pub async fn build(path: &Path, compiler: Compiler) -> Result<Arc<Self>> {
         let (began, started) = (Instant::now(), SystemTime::now());
         let file = path.to_owned();
@@ -46,6 +46,7 @@ impl App {
         let (engine, provenance, candidate) = prepared.context("reading the configuration")??;
         let config = Arc::clone(&candidate.config);
         let broker = connect(&config).await?;
+        broker.provision(&config.streams).await.map_err(exit::broker)?;
         let supervisor = Supervisor::new(
             Arc::clone(&broker),
             engine.runtime().clone(),
@@ -148,14 +149,8 @@ fn prepare(path: &Path, compiler: Compiler) -> Result<(Arc<Engine>, Arc<Provenan
 
 /// The engine, with the cache of compiled code that the configuration names.
 pub fn engine(config: &RuntimeConfig, compiler: Compiler) -> Result<Engine> {
-    let cache = Some(config.plugins.cache_dir.clone());
-    Engine::new(EngineOptions { compiler, cache, ..EngineOptions::default() }).context("starting the Wasm engine")
-}
-
-/// Compiles in a child process of this very program.
-pub fn compiler() -> Result<Compiler> {
-    let program = std::env::current_exe().context("finding this program, which compiles plugins in a child")?;
-    Ok(Compiler::Child(ChildCompiler::new(program, ["compile-component"])))
+    let cache_dir = Some(config.plugins.cache_dir.clone());
+    Engine::new(EngineOptions { compiler, cache_dir, ..EngineOptions::default() }).context("starting the Wasm engine")
 }
 
 /// Connects to the broker that the configuration names.

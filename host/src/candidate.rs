@@ -77,20 +77,13 @@ struct Judge<'a> {
 impl Candidate {
     /// Reads and checks everything at once, and compiles and starts what has changed. Blocks for as long as that takes.
     /// Nothing that runs is touched.
-    pub fn prepare(
-        path: &Path,
-        engine: &Engine,
-        provenance: &Provenance,
-        current: Option<&Current>,
-    ) -> Result<Self> {
+    pub fn prepare(path: &Path, engine: &Engine, provenance: &Provenance, current: Option<&Current>) -> Result<Self> {
         let config = Arc::new(files::load_config(path)?.config);
         if let Some(current) = current {
             check_fixed(&current.config, &config)?;
         }
         let schemas = SchemaSet::read(&config, current.map(|current| &current.schemas))?;
-        let whole = current.is_none_or(|current| {
-            *current.config != *config || current.schemas.files != schemas.files
-        });
+        let whole = current.is_none_or(|current| *current.config != *config || current.schemas.files != schemas.files);
         let judge = Judge { engine, provenance, config: &config, current };
         let mut candidate = Self {
             schemas,
@@ -106,7 +99,14 @@ impl Candidate {
         if problems.is_empty() { Ok(candidate) } else { Err(unusable(&problems)).coded(Kind::BadConfiguration) }
     }
 
-    fn sort_in(&mut self, judge: &Judge<'_>, name: PluginName, judged: Judged, whole: bool, problems: &mut Vec<String>) {
+    fn sort_in(
+        &mut self,
+        judge: &Judge<'_>,
+        name: PluginName,
+        judged: Judged,
+        whole: bool,
+        problems: &mut Vec<String>,
+    ) {
         match judged {
             Judged::Unchanged => {}
             Judged::New(build) => {
@@ -195,8 +195,7 @@ impl Judge<'_> {
     fn all(&self) -> Vec<(PluginName, Judged)> {
         let names: BTreeSet<&PluginName> = self.config.routes.iter().map(|route| &route.handler).collect();
         thread::scope(|scope| {
-            let started: Vec<_> =
-                names.into_iter().map(|name| (name, scope.spawn(move || self.judge(name)))).collect();
+            let started: Vec<_> = names.into_iter().map(|name| (name, scope.spawn(move || self.judge(name)))).collect();
             started
                 .into_iter()
                 .map(|(name, thread)| {
@@ -214,7 +213,9 @@ impl Judge<'_> {
         let known = self.current.and_then(|current| current.plugins.get(name));
         let settings = self.config.plugins.of(name);
         let refused = match self.provenance.examine(name) {
-            Ok(file) if known.is_some_and(|known| known.has_judged(&file.digest, &settings)) => return Judged::Unchanged,
+            Ok(file) if known.is_some_and(|known| known.has_judged(&file.digest, &settings)) => {
+                return Judged::Unchanged;
+            }
             Ok(file) => {
                 let digest = Some(file.digest.clone());
                 match self.load(name, file, &settings) {
@@ -245,7 +246,9 @@ impl Judge<'_> {
                 bytes: Arc::clone(&known.bytes),
                 settings,
             }),
-            Err(why) => Judged::Refused(Refused { digest: Some(known.digest.clone()), why: format!("the running build {why}") }),
+            Err(why) => {
+                Judged::Refused(Refused { digest: Some(known.digest.clone()), why: format!("the running build {why}") })
+            }
         }
     }
 

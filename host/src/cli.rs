@@ -1,6 +1,7 @@
 //! The command line. One verb per file below `cli/`; what is common to them is here.
 
 mod check;
+mod compile;
 mod config;
 mod dlq;
 mod emit;
@@ -81,6 +82,8 @@ enum Verb {
     /// A completion script for a shell.
     #[command(after_help = "Example: tidemill completions bash > /etc/bash_completion.d/tidemill")]
     Completions { shell: clap_complete::Shell },
+    #[command(name = compile::VERB, hide = true)]
+    CompileComponent,
 }
 
 /// Parses, runs, reports.
@@ -106,6 +109,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Verb::Status => block_on(status::status(config, output)),
         Verb::Reload => block_on(status::reload(config, output)),
         Verb::Config(verb) => config::config(config, verb),
+        Verb::CompileComponent => Ok(tidemill_engine::compile_child()),
         Verb::Version => version::version(output),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tidemill", &mut std::io::stdout());

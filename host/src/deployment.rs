@@ -66,8 +66,15 @@ pub struct Concluded {
 impl Deployment {
     /// The first build in service. With `previous`, a build that ran well before this process began, it is on probation.
     pub fn first(name: PluginName, new: NewBuild, previous: Option<NewBuild>, probation: Probation) -> Self {
-        let newest = Loaded::new(new);
-        let first = Self {
+        let first = Self::of(name, Loaded::new(new));
+        match previous.map(Loaded::new) {
+            Some(previous) => first.on_trial_beside(previous, probation),
+            None => first,
+        }
+    }
+
+    fn of(name: PluginName, newest: Loaded) -> Self {
+        Self {
             name,
             settings: newest.settings.clone(),
             number: 1,
@@ -76,16 +83,11 @@ impl Deployment {
             build: Build::Trusted(Arc::clone(&newest.generation)),
             newest,
             previous: None,
-        };
-        match previous.map(Loaded::new) {
-            Some(previous) => first.on_trial_beside(previous, probation),
-            None => first,
         }
     }
 
     fn on_trial_beside(mut self, previous: Loaded, probation: Probation) -> Self {
-        let trial =
-            Trial::new(Arc::clone(&self.newest.generation), Arc::clone(&previous.generation), probation);
+        let trial = Trial::new(Arc::clone(&self.newest.generation), Arc::clone(&previous.generation), probation);
         self.build = Build::OnTrial(trial);
         self.previous = Some(previous);
         self
@@ -110,6 +112,12 @@ impl Deployment {
         }
     }
 
+    /// An older build in its place, trusted.
+    pub fn put_back(&self, build: NewBuild) -> Self {
+        let (newest, number) = (Loaded::new(build), self.number + 1);
+        Self { number, ..Self::of(self.name.clone(), newest) }
+    }
+
     /// Ends the probation as it was decided. `None` while it lasts, and if there is none.
     pub fn conclude(&mut self) -> Option<Concluded> {
         let Build::OnTrial(trial) = &self.build else { return None };
@@ -118,8 +126,11 @@ impl Deployment {
             return None;
         }
         let previous = self.previous.take()?;
-        let (kept, gone) =
-            if standing == Standing::Passed { (self.newest.clone(), previous) } else { (previous, self.newest.clone()) };
+        let (kept, gone) = if standing == Standing::Passed {
+            (self.newest.clone(), previous)
+        } else {
+            (previous, self.newest.clone())
+        };
         self.build = Build::Trusted(Arc::clone(&kept.generation));
         self.settings = kept.settings.clone();
         self.newest = kept;

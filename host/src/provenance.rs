@@ -38,8 +38,7 @@ impl Provenance {
 
     /// The plugin's file, if it may run. Its code is not looked at.
     pub fn examine(&self, name: &PluginName) -> Result<PluginFile, Refused> {
-        let file =
-            self.folder.read(name).map_err(|problem| Refused { digest: None, why: problem.to_string() })?;
+        let file = self.folder.read(name).map_err(|problem| Refused { digest: None, why: problem.to_string() })?;
         match self.objection(&file) {
             None => Ok(file),
             Some(why) => Err(Refused { digest: Some(file.digest), why }),
@@ -57,10 +56,10 @@ impl Provenance {
         if let Err(problem) = self.keys.check(&self.folder, file) {
             return Some(problem.to_string());
         }
-        let Quarantined { reason, at, .. } = self.history().quarantined(&file.name, &file.digest)?;
+        let Quarantined { reason, since, .. } = self.history().quarantined(&file.name, &file.digest)?;
         let (path, name) = (file.path.display(), &file.name);
         Some(format!(
-            "`{path}` is quarantined since {at}: {reason}; replace the file, or let it run again with `tidemill plugins release {name}`"
+            "`{path}` is quarantined since {since}: {reason}; replace the file, or let it run again with `tidemill plugins release {name}`"
         ))
     }
 

@@ -59,7 +59,12 @@ pub type Request = oneshot::Sender<Result<Changes, String>>;
 // === impl Reloader ===
 
 impl Reloader {
-    pub fn new(path: PathBuf, engine: Arc<Engine>, provenance: Arc<Provenance>, supervisor: Arc<Supervisor>) -> Arc<Self> {
+    pub fn new(
+        path: PathBuf,
+        engine: Arc<Engine>,
+        provenance: Arc<Provenance>,
+        supervisor: Arc<Supervisor>,
+    ) -> Arc<Self> {
         Arc::new(Self { path, engine, provenance, supervisor, report: Mutex::default() })
     }
 
@@ -187,7 +192,11 @@ impl Reloader {
 
     fn tell(&self, ok: bool, text: String) {
         self.note(|report| {
-            if ok { report.applied += 1 } else { report.refused += 1 }
+            if ok {
+                report.applied += 1
+            } else {
+                report.refused += 1
+            }
             report.last = Some(LastReload { at: SystemTime::now(), ok, text });
         });
     }
@@ -202,7 +211,12 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     drop(stop.wait_for(|stop| *stop).await);
 }
 
-fn previous_build(provenance: &Provenance, engine: &Engine, name: &PluginName, settings: PluginConfig) -> Result<NewBuild> {
+fn previous_build(
+    provenance: &Provenance,
+    engine: &Engine,
+    name: &PluginName,
+    settings: PluginConfig,
+) -> Result<NewBuild> {
     let (digest, bytes) = {
         let history = provenance.history();
         let digest = history

@@ -132,7 +132,7 @@ impl PluginStatus {
             calls: vitals.calls,
             mean_us: u64::try_from(vitals.mean().as_micros()).unwrap_or(u64::MAX),
             size: description.size,
-            world: description.world().to_owned(),
+            world: description.world(),
             imports: description.imports.clone(),
             exports: description.exports.clone(),
             compile_ms: millis(description.compile_time),

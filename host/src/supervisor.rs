@@ -120,7 +120,9 @@ impl Supervisor {
         if running.stopped {
             bail!("the host is stopping");
         }
-        self.broker.provision(&candidate.config.streams).await.map_err(exit::broker)?;
+        if running.config.streams != candidate.config.streams {
+            self.broker.provision(&candidate.config.streams).await.map_err(exit::broker)?;
+        }
         let Candidate { config, schemas, builds, mut remembered, refused } = candidate;
         let mut changes = Changes { schemas: running.schemas.files != schemas.files, ..Changes::default() };
 
@@ -351,7 +353,11 @@ impl Supervisor {
                     tokio::spawn(async move { supervisor.watch_trial(name, trial).await });
                 }
                 None => {
-                    tracing::info!(plugin = %name, %digest, generation, "A build serves");
+                    let build = deployment.plugin().describe();
+                    tracing::info!(
+                        plugin = %name, %digest, generation, cached = build.cached, compiled_in = ?build.compile_time,
+                        "A build serves"
+                    );
                     self.remember(name.clone(), deployment);
                 }
             }
@@ -391,7 +397,13 @@ impl Supervisor {
         }
     }
 
-    fn tell_concluded(&self, name: &PluginName, deployment: &mut Deployment, concluded: &Concluded, standing: &Standing) {
+    fn tell_concluded(
+        &self,
+        name: &PluginName,
+        deployment: &mut Deployment,
+        concluded: &Concluded,
+        standing: &Standing,
+    ) {
         let Concluded { kept, gone_digest, .. } = concluded;
         match standing {
             Standing::RolledBack(grounds) => {
@@ -450,8 +462,7 @@ impl Supervisor {
         let bad = deployment.digest().clone();
         tracing::warn!(plugin = %name, digest = %bad, serving = %build.digest, "A build is rolled back by hand and quarantined");
         let gone = Arc::clone(deployment.build().current());
-        let number = deployment.number + 1;
-        *deployment = Deployment { number, ..Deployment::first(name.clone(), build, None, config.plugins.probation) };
+        *deployment = deployment.put_back(build);
         let why = format!("it was rolled back and is quarantined: {}", Grounds::Asked);
         deployment.refused = Some((Refused { digest: Some(bad.clone()), why }, SystemTime::now()));
         let drain = config.plugins.drain_timeout;

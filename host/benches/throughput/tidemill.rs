@@ -3,14 +3,15 @@
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tidemill::app::App;
-use tidemill::files;
 use tidemill_core::message::{Headers, Message};
 use tidemill_core::port::Outgoing;
 use tidemill_core::subject::Subject;
+use tidemill_engine::Compiler;
 use tokio::sync::watch;
 
 use super::rooms::resident_mib;
@@ -72,7 +73,7 @@ pub(crate) fn memory(events: usize) {
                     result.unwrap();
                 }
                 published = events.min(published + 500);
-                while (app.summary().routes[0].counts.done as usize) + 2000 < published {
+                while done(&app).await + 2000 < published {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 if published % (events / 10) == 0 {
@@ -91,15 +92,15 @@ fn host_runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 
-async fn build(home: &Path) -> App {
-    App::build(files::load_config(&home.join("runtime.yaml")).unwrap().config).await.unwrap()
+async fn build(home: &Path) -> Arc<App> {
+    App::build(&home.join("runtime.yaml"), Compiler::InProcess).await.unwrap()
 }
 
-async fn work(app: App, events: usize) -> Duration {
+async fn work(app: Arc<App>, events: usize) -> Duration {
     let (stop, stopped) = watch::channel(false);
     let started = Instant::now();
     let finished = async {
-        while app.summary().routes[0].counts.done < events as u64 {
+        while done(&app).await < events {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let took = started.elapsed();
@@ -108,9 +109,13 @@ async fn work(app: App, events: usize) -> Duration {
     };
     let (ran, took) = tokio::join!(app.run(stopped), finished);
     ran.unwrap();
-    let counts = &app.summary().routes[0].counts;
+    let counts = app.summary().await.routes.remove(0).counts;
     assert_eq!((counts.emitted, counts.dead_lettered, counts.retried), (events as u64, 0, 0));
     took
+}
+
+async fn done(app: &App) -> usize {
+    app.summary().await.routes.first().map_or(0, |route| route.counts.done as usize)
 }
 
 fn order(number: usize) -> Outgoing {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::json;
 
-use super::{Output, say, say_json};
+use super::{Output, compile, say, say_json};
 use crate::exit::{self, Coded, Kind};
 use crate::files::{Loaded, counted};
 use crate::provenance::Provenance;
@@ -47,7 +47,7 @@ struct Checked {
 /// Schemas and plugins do not need each other: both are looked at, whatever the other is like.
 fn check_parts(loaded: Loaded, problems: &mut Vec<anyhow::Error>) -> Result<Checked> {
     problems.extend(files::load_schemas(&loaded.config).err());
-    let engine = app::engine(&loaded.config, app::compiler()?)?;
+    let engine = app::engine(&loaded.config, compile::compiler())?;
     let provenance = Provenance::open(&loaded.config.plugins).coded(Kind::BadConfiguration)?;
     let (well, problem) = candidate::check_plugins(&loaded.config, &engine, &provenance);
     problems.extend(problem);

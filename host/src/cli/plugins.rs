@@ -11,7 +11,7 @@ use tidemill_core::name::PluginName;
 use tidemill_engine::Description;
 
 use super::status::host;
-use super::{Output, say, say_json};
+use super::{Output, compile, say, say_json};
 use crate::control::{self, Remote};
 use crate::exit::{self, Coded, Kind};
 use crate::plugins::{Folder, lock};
@@ -181,7 +181,7 @@ async fn inspect(config: &RuntimeConfig, output: Output, name: &PluginName) -> R
 fn examine(config: &RuntimeConfig, name: &PluginName) -> Result<Description> {
     let provenance = Provenance::open(&config.plugins)?;
     let file = provenance.examine(name).map_err(|refused| anyhow!(refused.why))?;
-    let engine = app::engine(config, app::compiler()?)?;
+    let engine = app::engine(config, compile::compiler())?;
     let plugin = engine
         .load(name, &file.bytes, &config.plugins.of(name))
         .with_context(|| format!("`{}`", file.path.display()))?;

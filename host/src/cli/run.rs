@@ -10,8 +10,8 @@ use anyhow::{Context, Result};
 use tidemill_core::port::Broker;
 use tokio::sync::watch;
 
-use super::{Output, say, say_json};
-use crate::app::{self, App};
+use super::{Output, compile, say, say_json};
+use crate::app::App;
 use crate::control;
 use crate::exit::{self, Coded, Kind};
 use crate::summary::Summary;
@@ -33,7 +33,7 @@ pub(super) struct Args {
 const FEED_BATCH: usize = 256;
 
 pub(super) async fn run(path: &Path, output: Output, args: Args) -> Result<ExitCode> {
-    let app = App::build(path, app::compiler()?).await?;
+    let app = App::build(path, compile::compiler()).await?;
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(signal::watch(stop.clone()));
     tokio::spawn(signal::reload(app.requests().clone()));

@@ -34,6 +34,11 @@ pub(super) async fn reload(path: &Path, output: Output) -> Result<ExitCode> {
 /// The host that runs with this configuration.
 pub(super) async fn host(config: &RuntimeConfig) -> Result<Remote> {
     let dir = control::socket_dir(config);
-    let missing = || anyhow!("no host is running with this configuration: nobody answers in `{}`; `tidemill run` starts one", dir.display());
+    let missing = || {
+        anyhow!(
+            "no host is running with this configuration: nobody answers in `{}`; `tidemill run` starts one",
+            dir.display()
+        )
+    };
     Remote::connect(dir).await.ok_or_else(missing).coded(Kind::Unavailable)
 }

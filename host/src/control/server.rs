@@ -13,8 +13,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{socket_dir, socket_path};
 use super::wire::{Answer, Request, WireDeadLetter, WireError, WireOutgoing, WirePublished};
+use super::{socket_dir, socket_path};
 use crate::app::App;
 use crate::exit;
 

@@ -19,16 +19,26 @@ use crate::status::Status;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
     Publish(Vec<WireOutgoing>),
-    DeadLetters { route: Option<String>, after: u64, limit: usize },
+    DeadLetters {
+        route: Option<String>,
+        after: u64,
+        limit: usize,
+    },
     DeadLetter(u64),
     Redrive(WireRedrive),
     Discard(u64),
-    Backlog { route: String },
+    Backlog {
+        route: String,
+    },
     Status,
     /// Look at what lies on disk.
     Reload,
-    RollBack { plugin: String },
-    Release { plugin: String },
+    RollBack {
+        plugin: String,
+    },
+    Release {
+        plugin: String,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,7 +50,11 @@ pub(super) enum Answer {
     DeadLetters(Vec<WireDeadLetter>),
     DeadLetter(Option<WireDeadLetter>),
     Done(bool),
-    Backlog { undelivered: u64, in_flight: u64, parked: u64 },
+    Backlog {
+        undelivered: u64,
+        in_flight: u64,
+        parked: u64,
+    },
     Error(WireError),
 }
 
