@@ -14,15 +14,19 @@
 mod bindings;
 mod call_log;
 mod component;
+mod cpu;
 mod engine;
 mod failure;
 mod guest;
 mod imports;
 mod instance;
 mod limiter;
+mod outlet;
 mod plugin;
 mod pool;
+mod redact;
 mod settings;
+mod start_guard;
 mod stdio;
 mod ticker;
 

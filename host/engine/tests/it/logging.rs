@@ -98,6 +98,7 @@ async fn a_flood_is_cut_and_the_call_succeeds() {
     let failure = call_on(&plugin, &route, "{}", None).await.unwrap_err();
     assert_eq!(
         failure.log_tail.last().unwrap(),
-        "99965 log lines (9996500 bytes) were dropped: the limit `log_bytes` of 4096 is used up"
+        "99965 lines of log (9996500 bytes) were dropped: the limit `log_bytes` of 4096 is used up; \
+         `plugins.settings.<plugin>.limits.log_bytes` in runtime.yaml raises it"
     );
 }

@@ -17,9 +17,7 @@ use tidemill_core::subject::SubjectPattern;
 use tidemill_engine::{Engine, EngineOptions, LoadError, Plugin};
 
 /// One engine for all tests, as a host has one for all plugins.
-pub(crate) static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
-    Engine::new(EngineOptions { start_limit: Duration::from_millis(300), ..EngineOptions::default() }).unwrap()
-});
+pub(crate) static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(EngineOptions::default()).unwrap());
 
 pub(crate) fn try_load(component: &[u8], settings: &PluginConfig) -> Result<Plugin, LoadError> {
     ENGINE.load(&PluginName::try_new("guest").unwrap(), component, settings)
