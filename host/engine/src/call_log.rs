@@ -109,11 +109,10 @@ impl CallLog {
                 self.write_output(stream, &line);
             }
         }
-        for text in [self.log.tell_dropped("log", "log_bytes"), self.stdout.tell_dropped("output", "stdout_bytes")] {
-            if let Some(text) = text {
-                self.publish(Level::Warn, &text);
-                self.keep(text);
-            }
+        let dropped = [self.log.tell_dropped("log", "log_bytes"), self.stdout.tell_dropped("output", "stdout_bytes")];
+        for text in dropped.into_iter().flatten() {
+            self.publish(Level::Warn, &text);
+            self.keep(text);
         }
         self.tell_rate();
     }

@@ -38,8 +38,7 @@ pub(crate) enum Stop {
 /// What the guest was doing.
 #[derive(Clone, Copy)]
 pub(crate) enum Phase<'a> {
-    /// Under the plugin's own limits.
-    Start(&'a Limits),
+    Start,
     Handle(&'a CallSettings),
 }
 
@@ -48,6 +47,13 @@ pub(crate) struct Ended<'a> {
     pub(crate) returned: Result<Result<(), GuestFailure>, Stop>,
     /// `None` only if the host lost it.
     pub(crate) call: Option<CurrentCall>,
+    pub(crate) keeper: Keeper<'a>,
+}
+
+/// What the store knows of its limits, and what the guest wrote.
+#[derive(Clone, Copy)]
+pub(crate) struct Keeper<'a> {
+    pub(crate) limits: &'a Limits,
     pub(crate) limiter: &'a Limiter,
     pub(crate) log: &'a CallLog,
 }
@@ -73,7 +79,8 @@ pub(crate) async fn bounded<T>(
 
 /// The effects that the call wants, or why it failed.
 pub(crate) fn outcome(ended: Ended<'_>) -> Result<Effects, Failure> {
-    let Ended { returned, call, limiter, log } = ended;
+    let Ended { returned, call, keeper } = ended;
+    let log = keeper.log;
     let Some(call) = call else {
         return Err(Failure::new(FailureKind::Trap, "the host lost the call; this is a defect of Tidemill"));
     };
@@ -81,7 +88,7 @@ pub(crate) fn outcome(ended: Ended<'_>) -> Result<Effects, Failure> {
         return Err(told(Failure::new(FailureKind::Unavailable, why), log));
     }
     match returned {
-        Err(stop) => Err(explain(stop, Phase::Handle(&call.route), limiter, log)),
+        Err(stop) => Err(explain(stop, Phase::Handle(&call.route), keeper)),
         // A handler that passes a refusal on with `?` asks for a retry; what it meets is the refusal.
         Ok(Err(GuestFailure::Retry(_))) if call.emits.refusal().is_some() => {
             let refusal = call.emits.refusal().map(ToString::to_string).unwrap_or_default();
@@ -106,10 +113,11 @@ fn verdict(said: GuestFailure) -> Failure {
 }
 
 /// Why a guest was stopped, in words, and what would help.
-pub(crate) fn explain(stop: Stop, phase: Phase<'_>, limiter: &Limiter, log: &CallLog) -> Failure {
+pub(crate) fn explain(stop: Stop, phase: Phase<'_>, keeper: Keeper<'_>) -> Failure {
+    let Keeper { limits, limiter, log } = keeper;
     let failure = match stop {
-        Stop::TimedOut => Failure::new(FailureKind::Timeout, timeout_text(phase)),
-        Stop::OutOfCpu => Failure::new(FailureKind::Timeout, cpu_text(phase)),
+        Stop::TimedOut => Failure::new(FailureKind::Timeout, timeout_text(phase, limits)),
+        Stop::OutOfCpu => Failure::new(FailureKind::Timeout, cpu_text(phase, limits)),
         Stop::HostPanicked(message) => Failure::new(
             FailureKind::Trap,
             format!("the host panicked while it served the plugin: {message}; this is a defect of Tidemill"),
@@ -120,7 +128,7 @@ pub(crate) fn explain(stop: Stop, phase: Phase<'_>, limiter: &Limiter, log: &Cal
         ),
         Stop::Failed(error) => match limiter.refusal() {
             Some(refusal) => Failure::new(FailureKind::OutOfMemory, refusal),
-            None => refusal(&error, phase.limits())
+            None => refusal(&error, limits)
                 .unwrap_or_else(|| Failure::new(FailureKind::Trap, trap::text(&error, log.panic_message()))),
         },
     };
@@ -165,9 +173,9 @@ fn told(failure: Failure, log: &CallLog) -> Failure {
     Failure { log_tail: log.tail(), text: log.redacted(&failure.text).into_owned(), ..failure }
 }
 
-fn timeout_text(phase: Phase<'_>) -> String {
+fn timeout_text(phase: Phase<'_>, limits: &Limits) -> String {
     match phase {
-        Phase::Start(limits) => format!(
+        Phase::Start => format!(
             "the plugin was not ready {:?} after its start; it does too much before its first event; \
              `plugins.settings.<plugin>.limits.start` in runtime.yaml raises it",
             limits.start
@@ -179,28 +187,17 @@ fn timeout_text(phase: Phase<'_>) -> String {
     }
 }
 
-fn cpu_text(phase: Phase<'_>) -> String {
-    let limit = phase.limits().cpu;
-    let what = match phase {
-        Phase::Start(_) => "the plugin used up its {limit} of CPU time before it was ready for its first event",
-        Phase::Handle(_) => "the call used up its {limit} of CPU time",
+fn cpu_text(phase: Phase<'_>, limits: &Limits) -> String {
+    let used_up = match phase {
+        Phase::Start => {
+            format!("the plugin used up its {:?} of CPU time before it was ready for its first event", limits.cpu)
+        }
+        Phase::Handle(route) => format!("the call used up its {:?} of CPU time", route.limits.cpu),
     };
-    let what = what.replace("{limit}", &format!("{limit:?}"));
-    format!("{what}; `plugins.settings.<plugin>.limits.cpu` in runtime.yaml raises it")
+    format!("{used_up}; `plugins.settings.<plugin>.limits.cpu` in runtime.yaml raises it")
 }
 
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("without a message").to_owned()
-}
-
-// === impl Phase ===
-
-impl<'a> Phase<'a> {
-    fn limits(self) -> &'a Limits {
-        match self {
-            Phase::Start(limits) => limits,
-            Phase::Handle(route) => &route.limits,
-        }
-    }
 }

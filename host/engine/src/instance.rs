@@ -20,7 +20,7 @@ use crate::bindings::exports::tidemill::plugin::event_handler::{Context, Event a
 use crate::bindings::tidemill::plugin::types::AttributeParam;
 use crate::bindings::{Handler, HandlerPre};
 use crate::cpu::CpuMeter;
-use crate::failure::{self, Ended, Phase};
+use crate::failure::{self, Ended, Keeper, Phase};
 use crate::guest::{CurrentCall, Guest};
 use crate::outlet::Outlet;
 
@@ -71,8 +71,10 @@ impl Instance {
         let started = failure::bounded(deadline, &cpu, blueprint.pre.instantiate_async(&mut store)).await;
         let guest = store.data_mut();
         guest.log.lock().end();
-        let handler =
-            started.map_err(|stop| failure::explain(stop, Phase::Start(limits), &guest.limiter, &guest.log.lock()))?;
+        let handler = started.map_err(|stop| {
+            let log = &guest.log.lock();
+            failure::explain(stop, Phase::Start, Keeper { limits, limiter: &guest.limiter, log })
+        })?;
         guest.limiter.forget_refusal();
         let calls_left = jittered(limits.max_events_per_instance).max(1);
         let age =
@@ -105,8 +107,8 @@ impl Instance {
         let guest = self.store.data_mut();
         let mut log = guest.log.lock();
         log.end();
-        let ended = Ended { returned, call: guest.call.take(), limiter: &guest.limiter, log: &log };
-        failure::outcome(ended)
+        let keeper = Keeper { limits: &guest.settings.limits, limiter: &guest.limiter, log: &log };
+        failure::outcome(Ended { returned, call: guest.call.take(), keeper })
     }
 
     fn begin(&mut self, call: &mut Call<'_>, deadline: Instant) {
