@@ -10,6 +10,7 @@ mod guest;
 mod handling;
 mod hostile;
 mod instances;
+mod isolation;
 mod loading;
 mod logging;
 mod memory;
