@@ -1,17 +1,19 @@
 //! The log of one instance: what a guest writes, bounded and cleaned, with plugin, route and event id beside it.
 //!
-//! A guest's text is hostile until shown otherwise: it must not end a line early, move a terminal's cursor, or fill a disk.
-//! It is only ever a value here, never a format string, a field name or a metric label. The last lines of a call are
-//! kept, because they are what its author needs to see when it fails.
+//! A guest's text is hostile until shown otherwise: it must not end a line early, move a terminal's cursor, fill a disk, or
+//! show a secret. It is only ever a value here, never a format string, a field name or a metric label. The last lines of a
+//! call are kept, because they are what its author needs to see when it fails.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tidemill_core::name::{PluginName, RouteName};
+use tidemill_core::limits::Limits;
+use tidemill_core::name::RouteName;
 use tidemill_core::text::clean_text;
 
+use crate::outlet::Outlet;
 use crate::stdio::{Lines, Stream};
 
 /// The longest line that is written; the rest of it is cut.
@@ -23,11 +25,8 @@ const MAX_ID_BYTES: usize = 256;
 /// What is kept of a call's lines for its failure.
 const MAX_TAIL_BYTES: usize = 4 * 1024;
 
-/// What a line costs of the log limit besides its text, so that empty lines are bounded too.
+/// What a line costs of its limit besides its text, so that empty lines are bounded too.
 const LINE_COST: u64 = 16;
-
-/// Log text that an instance may write before it serves its first event.
-const START_LIMIT: u64 = 64 * 1024;
 
 /// What the guest called it. The order is that of `tidemill:plugin/log`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,32 +43,38 @@ pub(crate) enum Level {
 pub(crate) struct SharedLog(Arc<Mutex<CallLog>>);
 
 pub(crate) struct CallLog {
-    plugin: PluginName,
+    outlet: Arc<Outlet>,
     /// `None` while the instance starts.
     route: Option<RouteName>,
     event_id: String,
-    limit: u64,
-    used: u64,
-    dropped_lines: u64,
-    dropped_bytes: u64,
+    /// For the `log` import.
+    log: Allowance,
+    /// For standard output and standard error together.
+    stdout: Allowance,
     tail: VecDeque<String>,
     tail_bytes: usize,
     panic: Option<String>,
     lines: Lines,
 }
 
+/// What one call may write one way, and what it wrote beyond that.
+struct Allowance {
+    limit: u64,
+    used: u64,
+    dropped_lines: u64,
+    dropped_bytes: u64,
+}
+
 // === impl SharedLog ===
 
 impl SharedLog {
-    pub(crate) fn new(plugin: PluginName) -> Self {
+    pub(crate) fn new(outlet: Arc<Outlet>, limits: &Limits) -> Self {
         Self(Arc::new(Mutex::new(CallLog {
-            plugin,
+            outlet,
             route: None,
             event_id: String::new(),
-            limit: START_LIMIT,
-            used: 0,
-            dropped_lines: 0,
-            dropped_bytes: 0,
+            log: Allowance::new(limits.log_bytes),
+            stdout: Allowance::new(limits.stdout_bytes),
             tail: VecDeque::new(),
             tail_bytes: 0,
             panic: None,
@@ -86,12 +91,12 @@ impl SharedLog {
 
 impl CallLog {
     /// From here on lines belong to this call.
-    pub(crate) fn begin(&mut self, route: &RouteName, event_id: &str, limit: u64) {
+    pub(crate) fn begin(&mut self, route: &RouteName, event_id: &str, limits: &Limits) {
         self.route = Some(route.clone());
         self.event_id.clear();
         self.event_id.push_str(event_id);
-        self.limit = limit;
-        self.used = 0;
+        self.log = Allowance::new(limits.log_bytes);
+        self.stdout = Allowance::new(limits.stdout_bytes);
         self.tail.clear();
         self.tail_bytes = 0;
         self.panic = None;
@@ -101,17 +106,15 @@ impl CallLog {
     pub(crate) fn end(&mut self) {
         for stream in [Stream::Out, Stream::Err] {
             if let Some(line) = self.lines.take(stream) {
-                self.write_line(stream.level(), &line);
+                self.write_output(stream, &line);
             }
         }
-        if self.dropped_lines > 0 {
-            let (lines, bytes, limit) = (self.dropped_lines, self.dropped_bytes, self.limit);
-            (self.dropped_lines, self.dropped_bytes) = (0, 0);
-            let text =
-                format!("{lines} log lines ({bytes} bytes) were dropped: the limit `log_bytes` of {limit} is used up");
+        let dropped = [self.log.tell_dropped("log", "log_bytes"), self.stdout.tell_dropped("output", "stdout_bytes")];
+        for text in dropped.into_iter().flatten() {
             self.publish(Level::Warn, &text);
             self.keep(text);
         }
+        self.tell_rate();
     }
 
     /// A line with its fields, from the `log` import.
@@ -121,7 +124,9 @@ impl CallLog {
             // Writing to a string cannot fail.
             let _ = write!(text.to_mut(), " {name}={value}");
         }
-        self.write_line(level, &text);
+        if self.log.takes(text.len()) {
+            self.write_line(level, &text);
+        }
     }
 
     /// Bytes of standard output or standard error, in pieces as the guest flushes them.
@@ -129,7 +134,7 @@ impl CallLog {
         let mut rest = bytes;
         while let Some(line) = self.lines.push(stream, &mut rest) {
             if !line.is_empty() {
-                self.write_line(stream.level(), &line);
+                self.write_output(stream, &line);
             }
         }
     }
@@ -144,18 +149,33 @@ impl CallLog {
         self.tail.iter().cloned().collect()
     }
 
-    fn write_line(&mut self, level: Level, text: &str) {
-        let cost = text.len() as u64 + LINE_COST;
-        if self.used + cost > self.limit {
-            self.dropped_lines += 1;
-            self.dropped_bytes += text.len() as u64;
-            return;
+    /// The text without the secrets that the plugin was granted.
+    pub(crate) fn redacted<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.outlet.secrets.redact(text)
+    }
+
+    fn write_output(&mut self, stream: Stream, line: &str) {
+        if self.stdout.takes(line.len()) {
+            self.write_line(stream.level(), line);
         }
-        self.used += cost;
-        let text = clean_text(text.trim_end(), MAX_LINE_BYTES);
+    }
+
+    fn write_line(&mut self, level: Level, text: &str) {
+        let text = clean_text(self.redacted(text.trim_end()).as_ref(), MAX_LINE_BYTES);
         self.notice_panic(level, &text);
-        self.publish(level, &text);
+        if self.outlet.admits(level, &text) {
+            self.publish(level, &text);
+        } else {
+            self.tell_rate();
+        }
         self.keep(text);
+    }
+
+    /// Says, now and then, that the plugin logs faster than it may.
+    fn tell_rate(&self) {
+        if let Some(dropped) = self.outlet.dropped() {
+            self.publish(Level::Warn, &dropped.to_string());
+        }
     }
 
     /// Rust's own message on standard error has two lines: the place, then the words.
@@ -178,7 +198,7 @@ impl CallLog {
             ($level:ident) => {
                 tracing::$level!(
                     target: "plugin",
-                    plugin = %self.plugin,
+                    plugin = %self.outlet.plugin,
                     route = self.route.as_ref().map(tracing::field::display),
                     event.id = self.route.as_ref().map(|_| tracing::field::display(clean_text(&self.event_id, MAX_ID_BYTES))),
                     "{text}"
@@ -203,14 +223,73 @@ impl CallLog {
     }
 }
 
+// === impl Level ===
+
+impl Level {
+    /// Whether anybody listens to the lines of this level.
+    pub(crate) fn is_heard(self) -> bool {
+        match self {
+            Level::Trace => tracing::enabled!(target: "plugin", tracing::Level::TRACE),
+            Level::Debug => tracing::enabled!(target: "plugin", tracing::Level::DEBUG),
+            Level::Info => tracing::enabled!(target: "plugin", tracing::Level::INFO),
+            Level::Warn => tracing::enabled!(target: "plugin", tracing::Level::WARN),
+            Level::Error => tracing::enabled!(target: "plugin", tracing::Level::ERROR),
+        }
+    }
+}
+
+// === impl Allowance ===
+
+impl Allowance {
+    fn new(limit: u64) -> Self {
+        Self { limit, used: 0, dropped_lines: 0, dropped_bytes: 0 }
+    }
+
+    fn takes(&mut self, bytes: usize) -> bool {
+        let cost = bytes as u64 + LINE_COST;
+        if self.used + cost > self.limit {
+            self.dropped_lines += 1;
+            self.dropped_bytes += bytes as u64;
+            return false;
+        }
+        self.used += cost;
+        true
+    }
+
+    /// What was dropped since it was told last, in a sentence.
+    fn tell_dropped(&mut self, what: &str, name: &str) -> Option<String> {
+        let (lines, bytes, limit) = (self.dropped_lines, self.dropped_bytes, self.limit);
+        (self.dropped_lines, self.dropped_bytes) = (0, 0);
+        (lines > 0).then(|| {
+            format!(
+                "{lines} lines of {what} ({bytes} bytes) were dropped: the limit `{name}` of {limit} is used up; \
+                 `plugins.settings.<plugin>.limits.{name}` in runtime.yaml raises it"
+            )
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use tidemill_core::config::{PluginConfig, Secret};
+    use tidemill_core::name::PluginName;
+
     use super::*;
 
-    fn log() -> SharedLog {
-        let log = SharedLog::new(PluginName::try_new("fraud-check").unwrap());
-        log.lock().begin(&RouteName::try_new("orders").unwrap(), "e-1", 1024);
+    fn log_of(settings: &PluginConfig) -> SharedLog {
+        let outlet = Outlet::new(PluginName::try_new("fraud-check").unwrap(), settings);
+        let log = SharedLog::new(Arc::new(outlet), &settings.limits);
+        log.lock().begin(&RouteName::try_new("orders").unwrap(), "e-1", &settings.limits);
         log
+    }
+
+    fn limited(log_bytes: u64, stdout_bytes: u64) -> SharedLog {
+        let limits = Limits { log_bytes, stdout_bytes, ..Limits::default() };
+        log_of(&PluginConfig { limits, ..PluginConfig::default() })
+    }
+
+    fn log() -> SharedLog {
+        limited(1024, 1024)
     }
 
     #[test]
@@ -222,13 +301,41 @@ mod tests {
         log.lock().end();
         let tail = log.lock().tail();
         assert_eq!(tail.len(), 1024 / (14 + LINE_COST as usize) + 1);
-        assert!(tail.last().unwrap().starts_with("966 log lines (13524 bytes) were dropped"), "{tail:?}");
+        assert_eq!(
+            tail.last().unwrap(),
+            "966 lines of log (13524 bytes) were dropped: the limit `log_bytes` of 1024 is used up; \
+             `plugins.settings.<plugin>.limits.log_bytes` in runtime.yaml raises it"
+        );
+    }
+
+    #[test]
+    fn standard_output_has_a_limit_of_its_own() {
+        let log = limited(1024, 20);
+        log.lock().write_bytes(Stream::Out, b"out\nmore\n");
+        log.lock().write(Level::Info, "logged", [].into_iter());
+        log.lock().end();
+        let tail = log.lock().tail();
+        assert_eq!(tail[..2], ["out", "logged"]);
+        assert!(tail[2].starts_with("1 lines of output (4 bytes) were dropped: the limit `stdout_bytes`"), "{tail:?}");
+    }
+
+    #[test]
+    fn secrets_are_masked_before_a_line_is_cut() {
+        let secrets = [("token".to_owned(), Secret::new("s3cret-token"))].into();
+        let log = log_of(&PluginConfig { secrets, ..PluginConfig::default() });
+        let long = format!("{}s3cret-token", "x".repeat(MAX_LINE_BYTES - 6));
+        for text in ["token=s3cret-token", long.as_str()] {
+            log.lock().write(Level::Info, text, [("again", "s3cret-token")].into_iter());
+        }
+        log.lock().write_bytes(Stream::Err, b"panicked at a.rs:1:1: s3cret-token\n");
+        let tail = log.lock().tail();
+        assert!(!tail.concat().contains("s3c"), "{tail:?}");
+        assert_eq!(log.lock().panic_message(), Some("panicked at a.rs:1:1: ***"));
     }
 
     #[test]
     fn the_tail_holds_the_last_lines() {
-        let log = SharedLog::new(PluginName::try_new("p").unwrap());
-        log.lock().begin(&RouteName::try_new("r").unwrap(), "e", u64::MAX);
+        let log = limited(u64::MAX, 0);
         for number in 0..10_000 {
             log.lock().write(Level::Debug, "line", [("number", number.to_string().as_str())].into_iter());
         }

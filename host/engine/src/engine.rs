@@ -25,8 +25,6 @@ pub struct EngineOptions {
     pub cores: usize,
     /// How long a guest may hold a thread before others get their turn.
     pub tick: Duration,
-    /// Wall time for the start of an instance.
-    pub start_limit: Duration,
     /// Whether to take instances from a preallocated pool. It needs about a terabyte of addresses; where there is less,
     /// the engine says so and does without.
     pub pooling: bool,
@@ -59,7 +57,6 @@ impl Default for EngineOptions {
         Self {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             tick: Duration::from_millis(5),
-            start_limit: Duration::from_secs(2),
             pooling: true,
         }
     }
@@ -92,6 +89,12 @@ impl Engine {
         self.ticker.is_alive()
     }
 
+    /// Lets the clock that interrupts guests die, to see what happens then.
+    #[cfg(feature = "failpoints")]
+    pub fn kill_ticker(&self) {
+        self.ticker.kill();
+    }
+
     /// Compiles a component, checks that it is a handler which this host can run, and starts its first instance.
     ///
     /// Blocks for as long as that takes: tens of milliseconds for a Rust plugin, seconds for one that holds an
@@ -104,12 +107,8 @@ impl Engine {
         let compile_time = begun.elapsed();
         let names = component::check_world(&compiled, &self.wasm)?;
         let pre = self.linker.instantiate_pre(&compiled).and_then(HandlerPre::new);
-        let blueprint = Arc::new(Blueprint {
-            name: name.clone(),
-            pre: pre.map_err(|why| LoadError::Mismatch(format!("{why:#}")))?,
-            settings: Arc::new(settings.clone()),
-            start_limit: self.options.start_limit,
-        });
+        let pre = pre.map_err(|why| LoadError::Mismatch(format!("{why:#}")))?;
+        let blueprint = Arc::new(Blueprint::new(name.clone(), pre, settings.clone()));
         let begun = Instant::now();
         let first = self.start(Arc::clone(&blueprint))?;
         let uses_state = names.use_state();

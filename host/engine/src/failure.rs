@@ -4,8 +4,9 @@
 //! guest says is its own fault. Then what stopped the guest; then what the guest said; and only if it said "done", whether
 //! everything that it wanted was granted.
 
+mod trap;
+
 use std::any::Any;
-use std::fmt::Write as _;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -13,12 +14,14 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use tidemill_core::effect::Effects;
 use tidemill_core::failure::{Failure, FailureKind};
+use tidemill_core::limits::Limits;
 use tidemill_core::port::CallSettings;
-use tidemill_core::text::clean_text;
-use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use wasmtime::component::ResourceTableError;
+use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use crate::bindings::exports::tidemill::plugin::event_handler::Failure as GuestFailure;
-use crate::call_log::{CallLog, MAX_LINE_BYTES};
+use crate::call_log::CallLog;
+use crate::cpu::CpuMeter;
 use crate::guest::CurrentCall;
 use crate::limiter::Limiter;
 
@@ -26,14 +29,16 @@ use crate::limiter::Limiter;
 #[derive(Debug)]
 pub(crate) enum Stop {
     TimedOut,
+    OutOfCpu,
     /// The host's own code panicked while it served the guest.
     HostPanicked(String),
     Failed(wasmtime::Error),
 }
 
 /// What the guest was doing.
+#[derive(Clone, Copy)]
 pub(crate) enum Phase<'a> {
-    Start(Duration),
+    Start,
     Handle(&'a CallSettings),
 }
 
@@ -42,16 +47,30 @@ pub(crate) struct Ended<'a> {
     pub(crate) returned: Result<Result<(), GuestFailure>, Stop>,
     /// `None` only if the host lost it.
     pub(crate) call: Option<CurrentCall>,
+    pub(crate) keeper: Keeper<'a>,
+}
+
+/// What the store knows of its limits, and what the guest wrote.
+#[derive(Clone, Copy)]
+pub(crate) struct Keeper<'a> {
+    pub(crate) limits: &'a Limits,
     pub(crate) limiter: &'a Limiter,
     pub(crate) log: &'a CallLog,
 }
 
-/// Runs a guest until it returns, is stopped at the deadline, or brings the host's code to a panic. A guest that computes
-/// is interrupted from inside; one that waits in a host function is dropped from outside.
-pub(crate) async fn bounded<T>(deadline: Instant, guest: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Stop> {
-    match tokio::time::timeout_at(deadline.into(), AssertUnwindSafe(guest).catch_unwind()).await {
+/// Runs a guest until it returns, is stopped at the deadline or at the end of its CPU time, or brings the host's code to a
+/// panic. A guest that computes is interrupted from inside; one that waits in a host function is dropped from outside.
+pub(crate) async fn bounded<T>(
+    deadline: Instant,
+    cpu: &CpuMeter,
+    guest: impl Future<Output = wasmtime::Result<T>>,
+) -> Result<T, Stop> {
+    let guest = AssertUnwindSafe(cpu.measure(guest)).catch_unwind();
+    match tokio::time::timeout_at(deadline.into(), guest).await {
         Ok(Ok(Ok(returned))) => Ok(returned),
-        Ok(Ok(Err(error))) if error.downcast_ref() == Some(&Trap::Interrupt) => Err(Stop::TimedOut),
+        Ok(Ok(Err(error))) if error.downcast_ref() == Some(&Trap::Interrupt) => {
+            Err(if cpu.is_exhausted() { Stop::OutOfCpu } else { Stop::TimedOut })
+        }
         Ok(Ok(Err(error))) => Err(Stop::Failed(error)),
         Ok(Err(panic)) => Err(Stop::HostPanicked(panic_text(panic.as_ref()))),
         Err(_) => Err(Stop::TimedOut),
@@ -60,24 +79,25 @@ pub(crate) async fn bounded<T>(deadline: Instant, guest: impl Future<Output = wa
 
 /// The effects that the call wants, or why it failed.
 pub(crate) fn outcome(ended: Ended<'_>) -> Result<Effects, Failure> {
-    let Ended { returned, call, limiter, log } = ended;
+    let Ended { returned, call, keeper } = ended;
+    let log = keeper.log;
     let Some(call) = call else {
         return Err(Failure::new(FailureKind::Trap, "the host lost the call; this is a defect of Tidemill"));
     };
     if let Some(why) = call.unavailable {
-        return Err(with_tail(Failure::new(FailureKind::Unavailable, why), log));
+        return Err(told(Failure::new(FailureKind::Unavailable, why), log));
     }
     match returned {
-        Err(stop) => Err(explain(stop, Phase::Handle(&call.route), limiter, log)),
+        Err(stop) => Err(explain(stop, Phase::Handle(&call.route), keeper)),
         // A handler that passes a refusal on with `?` asks for a retry; what it meets is the refusal.
         Ok(Err(GuestFailure::Retry(_))) if call.emits.refusal().is_some() => {
             let refusal = call.emits.refusal().map(ToString::to_string).unwrap_or_default();
-            Err(with_tail(Failure::new(FailureKind::EffectRefused, refusal), log))
+            Err(told(Failure::new(FailureKind::EffectRefused, refusal), log))
         }
-        Ok(Err(said)) => Err(with_tail(verdict(said), log)),
+        Ok(Err(said)) => Err(told(verdict(said), log)),
         Ok(Ok(())) => match call.emits.finish() {
             Ok(emits) => Ok(Effects { emits, state: call.state.and_then(|state| state.finish()) }),
-            Err(refusal) => Err(with_tail(Failure::new(FailureKind::EffectRefused, refusal.to_string()), log)),
+            Err(refusal) => Err(told(Failure::new(FailureKind::EffectRefused, refusal.to_string()), log)),
         },
     }
 }
@@ -93,9 +113,11 @@ fn verdict(said: GuestFailure) -> Failure {
 }
 
 /// Why a guest was stopped, in words, and what would help.
-pub(crate) fn explain(stop: Stop, phase: Phase<'_>, limiter: &Limiter, log: &CallLog) -> Failure {
+pub(crate) fn explain(stop: Stop, phase: Phase<'_>, keeper: Keeper<'_>) -> Failure {
+    let Keeper { limits, limiter, log } = keeper;
     let failure = match stop {
-        Stop::TimedOut => Failure::new(FailureKind::Timeout, timeout_text(phase)),
+        Stop::TimedOut => Failure::new(FailureKind::Timeout, timeout_text(phase, limits)),
+        Stop::OutOfCpu => Failure::new(FailureKind::Timeout, cpu_text(phase, limits)),
         Stop::HostPanicked(message) => Failure::new(
             FailureKind::Trap,
             format!("the host panicked while it served the plugin: {message}; this is a defect of Tidemill"),
@@ -106,21 +128,58 @@ pub(crate) fn explain(stop: Stop, phase: Phase<'_>, limiter: &Limiter, log: &Cal
         ),
         Stop::Failed(error) => match limiter.refusal() {
             Some(refusal) => Failure::new(FailureKind::OutOfMemory, refusal),
-            None => Failure::new(FailureKind::Trap, trap_text(&error, log.panic_message())),
+            None => refusal(&error, limits)
+                .unwrap_or_else(|| Failure::new(FailureKind::Trap, trap::text(&error, log.panic_message()))),
         },
     };
-    with_tail(failure, log)
+    told(failure, log)
 }
 
-fn with_tail(failure: Failure, log: &CallLog) -> Failure {
-    Failure { log_tail: log.tail(), ..failure }
+/// A limit that wasmtime itself keeps, and that reaches the guest as a trap.
+fn refusal(error: &wasmtime::Error, limits: &Limits) -> Option<Failure> {
+    // wasmtime has no types for these two.
+    let says = |text: &str| error.chain().any(|cause| cause.to_string().contains(text));
+    if matches!(error.root_cause().downcast_ref(), Some(ResourceTableError::Full))
+        || says("store handle limit exceeded")
+    {
+        let text = format!(
+            "the plugin wanted more than the {} resource handles of its limit; \
+             `plugins.settings.<plugin>.limits.handles` in runtime.yaml raises it",
+            limits.handles
+        );
+        return Some(Failure::new(FailureKind::OutOfMemory, text));
+    }
+    says("too much data is being copied between the host and the guest").then(|| {
+        let text = format!(
+            "the plugin handed the host more than {} bytes at once; the largest of `emit_bytes`, `state_bytes` and \
+             `log_bytes` under `plugins.settings.<plugin>.limits` in runtime.yaml decides",
+            handed_over_bytes(limits)
+        );
+        Failure::new(FailureKind::EffectRefused, text)
+    })
 }
 
-fn timeout_text(phase: Phase<'_>) -> String {
+/// What one crossing from the guest to the host may copy. Data beyond the limit of an import must arrive, to be refused
+/// with a sentence; twice the largest limit is where that ends.
+pub(crate) fn handed_over_bytes(limits: &Limits) -> usize {
+    /// For what counts against no limit: names, reasons, lists.
+    const SLACK_BYTES: u64 = 1 << 20;
+    let largest = limits.emit_bytes.max(limits.state_bytes).max(limits.log_bytes);
+    usize::try_from(largest.saturating_mul(2).saturating_add(SLACK_BYTES)).unwrap_or(usize::MAX)
+}
+
+/// With the last lines of the log, and without secrets.
+fn told(failure: Failure, log: &CallLog) -> Failure {
+    Failure { log_tail: log.tail(), text: log.redacted(&failure.text).into_owned(), ..failure }
+}
+
+fn timeout_text(phase: Phase<'_>, limits: &Limits) -> String {
     match phase {
-        Phase::Start(limit) => {
-            format!("the plugin was not ready {limit:?} after its start; it does too much before its first event")
-        }
+        Phase::Start => format!(
+            "the plugin was not ready {:?} after its start; it does too much before its first event; \
+             `plugins.settings.<plugin>.limits.start` in runtime.yaml raises it",
+            limits.start
+        ),
         Phase::Handle(route) => format!(
             "the call took longer than its {:?}; `timeout` of route `{}` in runtime.yaml raises it",
             route.timeout, route.route
@@ -128,36 +187,14 @@ fn timeout_text(phase: Phase<'_>) -> String {
     }
 }
 
-/// The panic's own message if there is one, else the trap's; then where it happened.
-fn trap_text(error: &wasmtime::Error, panic: Option<&str>) -> String {
-    let mut text = match (panic, error.downcast_ref::<Trap>()) {
-        (Some(message), _) => message.to_owned(),
-        (None, Some(Trap::StackOverflow)) => {
-            "the guest's stack is used up: a recursion without end, or too deep".to_owned()
+fn cpu_text(phase: Phase<'_>, limits: &Limits) -> String {
+    let used_up = match phase {
+        Phase::Start => {
+            format!("the plugin used up its {:?} of CPU time before it was ready for its first event", limits.cpu)
         }
-        (None, Some(trap)) => format!("the guest trapped: {}", trap.to_string().trim_start_matches("wasm trap: ")),
-        (None, None) => error.root_cause().to_string(),
+        Phase::Handle(route) => format!("the call used up its {:?} of CPU time", route.limits.cpu),
     };
-    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
-        append_frames(&mut text, backtrace);
-    }
-    text
-}
-
-/// One line per frame, without addresses. The number of frames is bounded by the engine's settings.
-fn append_frames(text: &mut String, backtrace: &WasmBacktrace) {
-    for line in backtrace.to_string().lines().skip(1) {
-        let frame = line.split_once(" - ").map_or(line, |(_, frame)| frame).trim();
-        // A stripped component has numbers for names, which help nobody.
-        if frame.contains("<wasm function") {
-            continue;
-        }
-        // Writing to a string cannot fail.
-        let _ = match frame.strip_prefix("at ") {
-            Some(place) => write!(text, " ({})", clean_text(place, MAX_LINE_BYTES)),
-            None => write!(text, "\n  at {}", clean_text(frame, MAX_LINE_BYTES)),
-        };
-    }
+    format!("{used_up}; `plugins.settings.<plugin>.limits.cpu` in runtime.yaml raises it")
 }
 
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {

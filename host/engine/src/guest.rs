@@ -6,18 +6,16 @@ use std::time::Instant;
 
 use tidemill_core::config::PluginConfig;
 use tidemill_core::effect::EmitCollector;
-use tidemill_core::name::PluginName;
 use tidemill_core::port::{Call, CallSettings, Origin};
 use tidemill_core::state::StateSession;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use crate::call_log::SharedLog;
+use crate::cpu::CpuMeter;
 use crate::limiter::Limiter;
+use crate::outlet::Outlet;
 use crate::stdio::{Output, Stream};
-
-/// Host objects (streams, pollables) that a guest may hold at the same time.
-const MAX_HOST_RESOURCES: usize = 1000;
 
 /// Bytes that a guest may ask WASI's random source for at once.
 const MAX_RANDOM_BYTES: u64 = 64 * 1024;
@@ -29,6 +27,8 @@ pub(crate) struct Guest {
     pub(crate) settings: Arc<PluginConfig>,
     /// When the guest is interrupted.
     pub(crate) deadline: Instant,
+    /// The CPU time of the call, for which it is interrupted too.
+    pub(crate) cpu: Arc<CpuMeter>,
     /// `None` while the instance starts and between calls.
     pub(crate) call: Option<CurrentCall>,
     wasi: WasiCtx,
@@ -48,17 +48,19 @@ pub(crate) struct CurrentCall {
 // === impl Guest ===
 
 impl Guest {
-    pub(crate) fn new(plugin: &PluginName, settings: Arc<PluginConfig>, deadline: Instant) -> Self {
-        let log = SharedLog::new(plugin.clone());
+    pub(crate) fn new(settings: Arc<PluginConfig>, outlet: Arc<Outlet>, deadline: Instant, cpu: Arc<CpuMeter>) -> Self {
+        let log = SharedLog::new(outlet, &settings.limits);
         let mut resources = ResourceTable::new();
-        resources.set_max_capacity(MAX_HOST_RESOURCES);
+        // Streams, pollables and the like, each of which is a handle of the guest too.
+        resources.set_max_capacity(usize::try_from(settings.limits.handles).unwrap_or(usize::MAX));
         Self {
-            limiter: Limiter::new(settings.limits.memory),
+            limiter: Limiter::new(&settings.limits),
             wasi: empty_wasi(&log),
             resources,
             log,
             settings,
             deadline,
+            cpu,
             call: None,
         }
     }

@@ -19,21 +19,17 @@ use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 use crate::bindings::exports::tidemill::plugin::event_handler::{Context, Event as GuestEvent};
 use crate::bindings::tidemill::plugin::types::AttributeParam;
 use crate::bindings::{Handler, HandlerPre};
-use crate::failure::{self, Ended, Phase};
+use crate::cpu::CpuMeter;
+use crate::failure::{self, Ended, Keeper, Phase};
 use crate::guest::{CurrentCall, Guest};
-
-/// Resource handles that a guest may have at the same time, its own included.
-const MAX_HANDLES: usize = 10_000;
-
-/// What one host call may copy out of a guest besides the data that its limits allow.
-const HOSTCALL_SLACK_BYTES: u64 = 1 << 20;
+use crate::outlet::Outlet;
 
 /// What all instances of one build of a plugin are made from.
 pub(crate) struct Blueprint {
     pub(crate) name: PluginName,
     pub(crate) pre: HandlerPre<Guest>,
     pub(crate) settings: Arc<PluginConfig>,
-    pub(crate) start_limit: Duration,
+    outlet: Arc<Outlet>,
 }
 
 /// A started instance.
@@ -43,50 +39,76 @@ pub(crate) struct Instance {
     /// False from the beginning of a call until the guest has returned by itself.
     sound: bool,
     calls_left: u64,
+    /// From then on it serves no other call.
+    retires: Instant,
+    /// When its last call began; when it was started, if it had none.
+    last_begun: Instant,
+    cpu: Arc<CpuMeter>,
     /// The sequence of the call as text; kept for its allocation.
     sequence: String,
+}
+
+// === impl Blueprint ===
+
+impl Blueprint {
+    pub(crate) fn new(name: PluginName, pre: HandlerPre<Guest>, settings: PluginConfig) -> Self {
+        let outlet = Arc::new(Outlet::new(name.clone(), &settings));
+        Self { name, pre, settings: Arc::new(settings), outlet }
+    }
 }
 
 // === impl Instance ===
 
 impl Instance {
-    /// Starts an instance: the component's start functions run here, under the start limit.
+    /// Starts an instance: the component's start functions run here, under `limits.start` and `limits.cpu`.
     pub(crate) async fn start(blueprint: &Blueprint) -> Result<Self, Failure> {
-        let deadline = after(blueprint.start_limit);
-        let mut store = store(blueprint, deadline);
-        let started = failure::bounded(deadline, blueprint.pre.instantiate_async(&mut store)).await;
+        let limits = &blueprint.settings.limits;
+        let now = Instant::now();
+        let deadline = after(now, limits.start);
+        let cpu = Arc::new(CpuMeter::default());
+        cpu.begin(limits.cpu);
+        let mut store = store(blueprint, deadline, Arc::clone(&cpu));
+        let started = failure::bounded(deadline, &cpu, blueprint.pre.instantiate_async(&mut store)).await;
         let guest = store.data_mut();
         guest.log.lock().end();
         let handler = started.map_err(|stop| {
-            failure::explain(stop, Phase::Start(blueprint.start_limit), &guest.limiter, &guest.log.lock())
+            let log = &guest.log.lock();
+            failure::explain(stop, Phase::Start, Keeper { limits, limiter: &guest.limiter, log })
         })?;
         guest.limiter.forget_refusal();
-        let calls_left = jittered(blueprint.settings.limits.max_events_per_instance);
-        Ok(Self { store, handler, sound: true, calls_left, sequence: String::new() })
+        let calls_left = jittered(limits.max_events_per_instance).max(1);
+        let age =
+            Duration::from_millis(jittered(u64::try_from(limits.max_instance_age.as_millis()).unwrap_or(u64::MAX)));
+        let retires = after(now, age);
+        Ok(Self { store, handler, sound: true, calls_left, retires, last_begun: now, cpu, sequence: String::new() })
     }
 
-    /// Whether it may serve another event.
+    /// Whether it may serve another event. Its age is that at its last call: to ask the clock again would cost each call.
     pub(crate) fn is_reusable(&self) -> bool {
-        self.sound && self.calls_left > 0 && !self.store.data().limiter.is_nearly_full()
+        self.sound
+            && self.calls_left > 0
+            && self.last_begun < self.retires
+            && !self.store.data().limiter.is_nearly_full()
     }
 
     /// Calls the guest with one event.
     pub(crate) async fn call(&mut self, mut call: Call<'_>) -> Result<Effects, Failure> {
         self.sound = false;
         self.calls_left = self.calls_left.saturating_sub(1);
-        let deadline = after(call.route.timeout);
+        self.last_begun = Instant::now();
+        let deadline = after(self.last_begun, call.route.timeout);
         self.begin(&mut call, deadline);
         let extensions = lend_extensions(call.event);
         let (event, context) = (lend(call.event, &extensions), context(&call, &self.sequence));
         let handle = self.handler.tidemill_plugin_event_handler().call_handle(&mut self.store, event, context);
-        let returned = failure::bounded(deadline, handle).await;
+        let returned = failure::bounded(deadline, &self.cpu, handle).await;
         self.sound = returned.is_ok();
 
         let guest = self.store.data_mut();
         let mut log = guest.log.lock();
         log.end();
-        let ended = Ended { returned, call: guest.call.take(), limiter: &guest.limiter, log: &log };
-        failure::outcome(ended)
+        let keeper = Keeper { limits: &guest.settings.limits, limiter: &guest.limiter, log: &log };
+        failure::outcome(Ended { returned, call: guest.call.take(), keeper })
     }
 
     fn begin(&mut self, call: &mut Call<'_>, deadline: Instant) {
@@ -96,32 +118,31 @@ impl Instance {
         let guest = self.store.data_mut();
         guest.deadline = deadline;
         guest.limiter.forget_refusal();
-        guest.log.lock().begin(&call.route.route, &call.event.id, call.route.limits.log_bytes);
+        guest.cpu.begin(call.route.limits.cpu);
+        guest.log.lock().begin(&call.route.route, &call.event.id, &call.route.limits);
         guest.call = Some(CurrentCall::begin(call));
         self.store.set_epoch_deadline(1);
     }
 }
 
-fn store(blueprint: &Blueprint, deadline: Instant) -> Store<Guest> {
-    let guest = Guest::new(&blueprint.name, Arc::clone(&blueprint.settings), deadline);
+fn store(blueprint: &Blueprint, deadline: Instant, cpu: Arc<CpuMeter>) -> Store<Guest> {
+    let guest = Guest::new(Arc::clone(&blueprint.settings), Arc::clone(&blueprint.outlet), deadline, cpu);
     let mut store = Store::new(blueprint.pre.engine(), guest);
     let limits = &blueprint.settings.limits;
-    // Data beyond the limits of an import must arrive, to be refused with a sentence; twice the limit is where it ends.
-    let largest = limits.emit_bytes.max(limits.state_bytes).max(limits.log_bytes);
-    let fuel = largest.saturating_mul(2).saturating_add(HOSTCALL_SLACK_BYTES);
-    store.set_hostcall_fuel(usize::try_from(fuel).unwrap_or(usize::MAX));
-    store.set_max_component_handles(MAX_HANDLES);
+    store.set_hostcall_fuel(failure::handed_over_bytes(limits));
+    store.set_max_component_handles(usize::try_from(limits.handles).unwrap_or(usize::MAX));
     store.limiter(|guest| &mut guest.limiter);
     store.epoch_deadline_callback(interrupt_or_yield);
     store.set_epoch_deadline(1);
     store
 }
 
-/// Asked at each tick while the guest runs: it is stopped at its deadline, and until then others get their turn. It must
-/// touch the store's data only (CVE-2026-104855). tokio's own yield puts the task at the end of the queue, wasmtime's
-/// would be polled again first.
+/// Asked at each tick while the guest runs: it is stopped at its deadline or when its CPU time is used up, and until then
+/// others get their turn. It must touch the store's data only (CVE-2026-104855). tokio's own yield puts the task at the end
+/// of the queue, wasmtime's would be polled again first.
 fn interrupt_or_yield(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
-    Ok(if Instant::now() >= store.data().deadline {
+    let guest = store.data();
+    Ok(if guest.cpu.tick() || Instant::now() >= guest.deadline {
         UpdateDeadline::Interrupt
     } else {
         UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
@@ -158,14 +179,28 @@ fn context<'a>(call: &Call<'a>, sequence: &'a str) -> Context<'a> {
     }
 }
 
-/// A limit far beyond any clock is a day: a deadline must exist for the arithmetic to hold.
-fn after(limit: Duration) -> Instant {
-    const LONGEST: Duration = Duration::from_secs(24 * 3600);
-    Instant::now() + limit.min(LONGEST)
+/// A limit far beyond any clock is a year: a moment must exist for the arithmetic to hold.
+fn after(now: Instant, limit: Duration) -> Instant {
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+    now + limit.min(LONGEST)
 }
 
 /// Spread by a fifth to both sides, so that instances which were started together do not end together.
-fn jittered(calls: u64) -> u64 {
-    let spread = calls / 5;
-    fastrand::u64(calls - spread..=calls.saturating_add(spread)).max(1)
+fn jittered(number: u64) -> u64 {
+    let spread = number / 5;
+    fastrand::u64(number - spread..=number.saturating_add(spread))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_stays_within_a_fifth_and_is_none_for_small_numbers() {
+        assert_eq!((jittered(0), jittered(4)), (0, 4));
+        for _ in 0..1000 {
+            assert!((80..=120).contains(&jittered(100)));
+        }
+        assert!(jittered(u64::MAX) >= u64::MAX / 5 * 4);
+    }
 }

@@ -5,7 +5,7 @@
 //! (once)   (per build)        (per event)  (reused)           (decided in `failure`)
 //! ```
 //!
-//! What must stay true: a guest runs only under a deadline, a memory limit and the grant of its route; nothing that it
+//! What must stay true: a guest runs only under a deadline, a CPU and a memory limit and the grant of its route; nothing it
 //! does ends or blocks the host; after a call that did not end by itself its store is gone. Other packages see the types
 //! below and no type of wasmtime's.
 
@@ -14,15 +14,19 @@
 mod bindings;
 mod call_log;
 mod component;
+mod cpu;
 mod engine;
 mod failure;
 mod guest;
 mod imports;
 mod instance;
 mod limiter;
+mod outlet;
 mod plugin;
 mod pool;
+mod redact;
 mod settings;
+mod start_guard;
 mod stdio;
 mod ticker;
 

@@ -4,24 +4,34 @@
 //! its limit. And a guest that is refused usually aborts without a word; the first refusal is kept here, so that the
 //! failure can name the limit.
 
+use tidemill_core::limits::Limits;
 use wasmtime::ResourceLimiter;
 
-use crate::settings::MAX_MEMORY_BYTES;
+use crate::settings::{MAX_MEMORY_BYTES, MAX_TABLE_ELEMENTS};
 
-/// Table elements of one instance in total. The largest interpreters have some ten thousand functions.
-const MAX_TABLE_ELEMENTS: usize = 200_000;
+/// Parts of one component: its own instances, and those of the components inside it.
+const MAX_INSTANCES: usize = 64;
+const MAX_TABLES: usize = 32;
+const MAX_MEMORIES: usize = 8;
 
 /// Counts what a store has, refuses what goes beyond, remembers the first refusal.
 pub(crate) struct Limiter {
     memory_limit: u64,
     memory: u64,
+    table_limit: usize,
     table_elements: usize,
     refused: Option<String>,
 }
 
 impl Limiter {
-    pub(crate) fn new(memory_limit: u64) -> Self {
-        Self { memory_limit: memory_limit.min(MAX_MEMORY_BYTES), memory: 0, table_elements: 0, refused: None }
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            memory_limit: limits.memory.min(MAX_MEMORY_BYTES),
+            memory: 0,
+            table_limit: usize::try_from(limits.table_elements).unwrap_or(usize::MAX),
+            table_elements: 0,
+            refused: None,
+        }
     }
 
     /// What was refused first since the last [`forget_refusal`](Self::forget_refusal), and how to get more.
@@ -44,7 +54,11 @@ impl Limiter {
 }
 
 impl ResourceLimiter for Limiter {
-    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if is_beyond(desired, maximum) {
+            // The guest's own declaration: wasmtime refuses it, and it is no matter of the limit.
+            return Ok(true);
+        }
         let wanted = self.memory.saturating_add(desired.saturating_sub(current) as u64);
         if wanted <= self.memory_limit {
             self.memory = wanted;
@@ -55,27 +69,45 @@ impl ResourceLimiter for Limiter {
         Ok(false)
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let wanted = self.table_elements.saturating_add(desired.saturating_sub(current));
-        if wanted <= MAX_TABLE_ELEMENTS {
-            self.table_elements = wanted;
-            return Ok(true);
+        if wanted > self.table_limit {
+            let limit = self.table_limit;
+            self.refuse(|| {
+                format!(
+                    "the plugin wanted {wanted} table elements; its limit is {limit}; \
+                     `plugins.settings.<plugin>.limits.table_elements` in runtime.yaml raises it"
+                )
+            });
+            return Ok(false);
         }
-        self.refuse(|| format!("the plugin wanted {wanted} table elements; the host allows {MAX_TABLE_ELEMENTS}"));
-        Ok(false)
+        if desired > MAX_TABLE_ELEMENTS {
+            self.refuse(|| {
+                format!("the plugin wanted a table of {desired} elements; no table gets more than {MAX_TABLE_ELEMENTS}")
+            });
+            return Ok(false);
+        }
+        if !is_beyond(desired, maximum) {
+            self.table_elements = wanted;
+        }
+        Ok(true)
     }
 
     fn instances(&self) -> usize {
-        64
+        MAX_INSTANCES
     }
 
     fn tables(&self) -> usize {
-        32
+        MAX_TABLES
     }
 
     fn memories(&self) -> usize {
-        8
+        MAX_MEMORIES
     }
+}
+
+fn is_beyond(desired: usize, maximum: Option<usize>) -> bool {
+    maximum.is_some_and(|maximum| desired > maximum)
 }
 
 fn memory_refusal(wanted: u64, limit: u64) -> String {
@@ -105,9 +137,13 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
+    fn limiter(memory: usize) -> Limiter {
+        Limiter::new(&Limits { memory: memory as u64, table_elements: 100, ..Limits::default() })
+    }
+
     #[test]
     fn the_limit_holds_for_the_sum_of_all_memories() {
-        let mut limiter = Limiter::new(4 * MIB as u64);
+        let mut limiter = limiter(4 * MIB);
         assert!(limiter.memory_growing(0, 2 * MIB, None).unwrap());
         assert!(limiter.memory_growing(0, 2 * MIB, None).unwrap());
         assert!(!limiter.memory_growing(0, 64 << 10, None).unwrap());
@@ -119,8 +155,33 @@ mod tests {
     }
 
     #[test]
+    fn the_limit_holds_for_the_sum_of_all_tables() {
+        let mut limiter = limiter(MIB);
+        assert!(limiter.table_growing(0, 60, None).unwrap());
+        assert!(!limiter.table_growing(0, 41, None).unwrap());
+        assert_eq!(
+            limiter.refusal().unwrap(),
+            "the plugin wanted 101 table elements; its limit is 100; `plugins.settings.<plugin>.limits.table_elements` \
+             in runtime.yaml raises it"
+        );
+        assert!(limiter.table_growing(60, 100, None).unwrap());
+    }
+
+    #[test]
+    fn what_the_guests_own_maximum_forbids_counts_nothing() {
+        let mut limiter = limiter(4 * MIB);
+        for _ in 0..10 {
+            assert!(limiter.memory_growing(MIB, 3 * MIB, Some(2 * MIB)).unwrap());
+            assert!(limiter.table_growing(1, 90, Some(2)).unwrap());
+        }
+        assert!(limiter.memory_growing(0, 4 * MIB, None).unwrap());
+        assert!(limiter.table_growing(0, 100, None).unwrap());
+        assert_eq!(limiter.refusal(), None);
+    }
+
+    #[test]
     fn the_first_refusal_is_the_one_that_is_told() {
-        let mut limiter = Limiter::new(MIB as u64);
+        let mut limiter = limiter(MIB);
         assert!(!limiter.memory_growing(0, 2 * MIB, None).unwrap());
         assert!(!limiter.table_growing(0, usize::MAX, None).unwrap());
         assert!(limiter.refusal().unwrap().contains("2 MiB of memory"));
@@ -130,7 +191,7 @@ mod tests {
 
     #[test]
     fn an_instance_is_nearly_full_above_three_quarters() {
-        let mut limiter = Limiter::new(4 * MIB as u64);
+        let mut limiter = limiter(4 * MIB);
         assert!(limiter.memory_growing(0, 3 * MIB, None).unwrap());
         assert!(!limiter.is_nearly_full());
         assert!(limiter.memory_growing(3 * MIB, 3 * MIB + (64 << 10), None).unwrap());

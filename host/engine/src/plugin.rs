@@ -62,7 +62,13 @@ impl Plugin {
 impl Handler for Plugin {
     async fn handle(&self, call: Call<'_>) -> Result<Effects, Failure> {
         let mut lease = self.pool.lease().await?;
-        lease.instance(&self.blueprint).await?.call(call).await
+        let instance = lease.instance(&self.blueprint).await?;
+        let outcome = instance.call(call).await;
+        if !instance.is_reusable() {
+            // Giving back what it had takes milliseconds if that is much: others get their turn before.
+            tokio::task::yield_now().await;
+        }
+        outcome
     }
 
     fn digest(&self) -> String {

@@ -4,12 +4,14 @@
 //! at any await cannot return an instance that was stopped in the middle.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use tidemill_core::config::InstancePolicy;
 use tidemill_core::failure::{Failure, FailureKind};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::instance::{Blueprint, Instance};
+use crate::start_guard::StartGuard;
 
 /// Idle instances, and permits for as many calls as the plugin may serve at once.
 pub(crate) struct Pool {
@@ -17,6 +19,7 @@ pub(crate) struct Pool {
     /// The last one used is the next one: its memory is the warmest.
     idle: Mutex<Vec<Instance>>,
     policy: InstancePolicy,
+    starts: StartGuard,
 }
 
 /// The right to one call, and the instance that serves it.
@@ -32,7 +35,7 @@ pub(crate) struct Lease<'a> {
 impl Pool {
     pub(crate) fn new(size: usize, policy: InstancePolicy) -> Self {
         let size = size.clamp(1, Semaphore::MAX_PERMITS);
-        Self { permits: Semaphore::new(size), idle: Mutex::new(Vec::new()), policy }
+        Self { permits: Semaphore::new(size), idle: Mutex::new(Vec::new()), policy, starts: StartGuard::default() }
     }
 
     /// Waits until the plugin may serve another call. Cancel-safe.
@@ -56,6 +59,20 @@ impl Pool {
         }
     }
 
+    async fn start(&self, blueprint: &Blueprint) -> Result<Instance, Failure> {
+        self.starts.check(Instant::now())?;
+        match Instance::start(blueprint).await {
+            Ok(instance) => {
+                self.starts.succeeded();
+                Ok(instance)
+            }
+            Err(failure) => {
+                self.starts.failed(&blueprint.name, &failure, Instant::now());
+                Err(failure)
+            }
+        }
+    }
+
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -68,7 +85,7 @@ impl Lease<'_> {
     pub(crate) async fn instance(&mut self, blueprint: &Blueprint) -> Result<&mut Instance, Failure> {
         let instance = match self.instance.take() {
             Some(instance) => instance,
-            None => Instance::start(blueprint).await?,
+            None => self.pool.start(blueprint).await?,
         };
         Ok(self.instance.insert(instance))
     }

@@ -7,8 +7,13 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 /// No plugin gets more linear memory than this, whatever its limit says: the size of a pool slot.
 pub(crate) const MAX_MEMORY_BYTES: u64 = 1 << 30;
 
+/// No table gets more elements than this, whatever the plugin's limit says: the size of a pool slot. The largest
+/// interpreters have some ten thousand functions; wasmtime's default is too small for some of them.
+pub(crate) const MAX_TABLE_ELEMENTS: usize = 200_000;
+
 /// What a guest may have on its stack. Interpreters recurse deeply; wasmtime's default of 512 KiB is too little for them.
-const WASM_STACK_BYTES: usize = 1 << 20;
+/// A property of the engine: the same for all plugins.
+pub(crate) const WASM_STACK_BYTES: usize = 1 << 20;
 
 /// A guest's whole stack; the host functions that it calls have the other half.
 const FIBER_STACK_BYTES: usize = 2 << 20;
@@ -44,7 +49,8 @@ fn config() -> Config {
         .async_stack_size(FIBER_STACK_BYTES)
         // Names come from the component's name section, lines from its debug information, if it has any.
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
-        .wasm_backtrace_max_frames(NonZeroUsize::new(10));
+        // A panic of Rust has a dozen frames of its own above the one that matters.
+        .wasm_backtrace_max_frames(NonZeroUsize::new(32));
     narrow(&mut config);
     config
 }
@@ -76,7 +82,7 @@ fn pool() -> PoolingAllocationConfig {
         .max_memories_per_module(1)
         .max_tables_per_module(2)
         // The defaults are too small for components that hold a JavaScript or Python interpreter.
-        .table_elements(100_000)
+        .table_elements(MAX_TABLE_ELEMENTS)
         .max_core_instance_size(8 << 20)
         .max_component_instance_size(16 << 20)
         .max_memory_size(usize::try_from(MAX_MEMORY_BYTES).unwrap_or(usize::MAX))

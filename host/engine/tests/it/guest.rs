@@ -24,6 +24,76 @@ pub(crate) const STATE: &str = r#"
     (import "tidemill:plugin/state@0.1.0" "get" (func $state_get (param i32 i32 i32)))
     (import "tidemill:plugin/state@0.1.0" "put" (func $state_put (param i32 i32 i32 i32 i32)))"#;
 
+pub(crate) const CLOCK: &str = r#"
+    (import "wasi:clocks/monotonic-clock@0.2.6" "subscribe-duration" (func $subscribe (param i64) (result i32)))
+    (import "wasi:io/poll@0.2.6" "[method]pollable.block" (func $block (param i32)))
+    (import "wasi:io/poll@0.2.6" "[resource-drop]pollable" (func $drop_pollable (param i32)))"#;
+pub(crate) const RANDOM: &str = r#"
+    (import "wasi:random/random@0.2.6" "get-random-bytes" (func $random_bytes (param i64 i32)))"#;
+pub(crate) const RANDOM_U64: &str = r#"
+    (import "wasi:random/random@0.2.6" "get-random-u64" (func $random_u64 (result i64)))"#;
+pub(crate) const STDOUT: &str = r#"
+    (import "wasi:cli/stdout@0.2.6" "get-stdout" (func $stdout (result i32)))
+    (import "wasi:io/streams@0.2.6" "[method]output-stream.blocking-write-and-flush"
+        (func $write (param i32 i32 i32 i32)))"#;
+/// A resource that the guest itself defines. Its destructor spins if it is told to.
+pub(crate) const RESOURCE: &str = r#"
+    (import "[export]test:guest/things" "[resource-new]thing" (func $new_thing (param i32) (result i32)))
+    (import "[export]test:guest/things" "[resource-drop]thing" (func $drop_thing (param i32)))"#;
+
+const RESOURCE_HELPER: &str = r#"
+    (global $spin_in_destructor (mut i32) (i32.const 0))
+    (func (export "test:guest/things#[dtor]thing") (param i32)
+        (loop $again (br_if $again (global.get $spin_in_destructor))))
+    (func (export "test:guest/things#[constructor]thing") (result i32) (call $new_thing (i32.const 0)))"#;
+
+/// WASI 0.2, as far as the guests here use it.
+const WASI: &str = r#"
+    package wasi:all;
+    package wasi:io@0.2.6 {
+        interface poll { resource pollable { block: func(); } }
+        interface error { resource error; }
+        interface streams {
+            use error.{error};
+            variant stream-error { last-operation-failed(error), closed }
+            resource output-stream {
+                blocking-write-and-flush: func(contents: list<u8>) -> result<_, stream-error>;
+            }
+        }
+    }
+    package wasi:clocks@0.2.6 {
+        interface monotonic-clock {
+            use wasi:io/poll@0.2.6.{pollable};
+            subscribe-duration: func(when: u64) -> pollable;
+        }
+    }
+    package wasi:random@0.2.6 {
+        interface random {
+            get-random-bytes: func(len: u64) -> list<u8>;
+            get-random-u64: func() -> u64;
+        }
+    }
+    package wasi:cli@0.2.6 {
+        interface stdout {
+            use wasi:io/streams@0.2.6.{output-stream};
+            get-stdout: func() -> output-stream;
+        }
+    }"#;
+
+const WORLD: &str = r#"
+    package test:guest;
+    interface things { resource thing { constructor(); } }
+    world guest {
+        include tidemill:plugin/handler@0.1.0;
+        import wasi:clocks/monotonic-clock@0.2.6;
+        import wasi:random/random@0.2.6;
+        import wasi:cli/stdout@0.2.6;
+    }
+    world owner {
+        include guest;
+        export things;
+    }"#;
+
 /// Memory, allocation, and the ways to end a call.
 const RUNTIME: &str = r#"
     (memory (export "memory") 2)
@@ -78,15 +148,46 @@ const LOG_HELPER: &str = r#"
 /// A handler component. `fields` are module fields that define `$handle`, from the address of the event and context to
 /// the address of the result. Addresses from 1000 to 60000 are theirs.
 pub(crate) fn handler(imports: &[&str], fields: &str) -> Vec<u8> {
-    let helpers = [(EMIT, EMIT_HELPER), (LOG, LOG_HELPER)];
+    encode(&wat::parse_str(module(imports, RUNTIME, fields)).unwrap(), &contract("0.1.0"), "handler")
+}
+
+fn module(imports: &[&str], runtime: &str, fields: &str) -> String {
+    let helpers = [(EMIT, EMIT_HELPER), (LOG, LOG_HELPER), (RESOURCE, RESOURCE_HELPER)];
     let helpers: String =
         helpers.iter().filter(|(import, _)| imports.contains(import)).map(|(_, text)| *text).collect();
-    let text = format!(
-        r#"(module {} {RUNTIME} {helpers} {fields}
+    format!(
+        r#"(module {} {runtime} {helpers} {fields}
             (export "tidemill:plugin/event-handler@0.1.0#handle" (func $handle)))"#,
         imports.concat()
-    );
-    encode(&wat::parse_str(&text).unwrap(), &contract("0.1.0"), "handler")
+    )
+}
+
+/// A handler that imports WASI too and exports a resource of its own, in the words of [`WORLD`].
+pub(crate) fn wasi_handler(imports: &[&str], fields: &str) -> Vec<u8> {
+    let mut resolve = contract("0.1.0");
+    resolve.push_str("wasi.wit", WASI).unwrap();
+    resolve.push_str("world.wit", WORLD).unwrap();
+    let exports_a_resource = imports.contains(&RESOURCE);
+    let world = if exports_a_resource { "owner" } else { "guest" };
+    encode(&wat::parse_str(module(imports, RUNTIME, fields)).unwrap(), &resolve, world)
+}
+
+/// A handler with an allocator of its own: an expression of the size, `$size`.
+pub(crate) fn handler_with_allocator(imports: &[&str], allocate: &str, fields: &str) -> Vec<u8> {
+    let begin = RUNTIME.find("(local $at i32)").unwrap();
+    let end = RUNTIME.find("(func (export \"cabi_post").unwrap();
+    let runtime = format!("{}{allocate})\n{}", &RUNTIME[..begin], &RUNTIME[end..]);
+    encode(&wat::parse_str(module(imports, &runtime, fields)).unwrap(), &contract("0.1.0"), "handler")
+}
+
+/// A handler with debug information, as if it had been written in `guest.wat`.
+pub(crate) fn handler_with_lines(fields: &str) -> Vec<u8> {
+    let text = module(&[], RUNTIME, fields);
+    let core = wat::Parser::new()
+        .generate_dwarf(wat::GenerateDwarf::Full)
+        .parse_str(Some(Path::new("guest.wat")), text)
+        .unwrap();
+    encode(&core, &contract("0.1.0"), "handler")
 }
 
 /// A handler whose body is this expression.

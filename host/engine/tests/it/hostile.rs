@@ -91,11 +91,13 @@ async fn a_plugin_that_spins_while_it_starts_is_not_loaded() {
         "(func $spin (loop $again (br $again))) (start $spin) (func $handle (param i32) (result i32) (call $ok))",
     );
     let begun = Instant::now();
-    let why = try_load(&component, &PluginConfig::default()).err().unwrap().to_string();
+    let settings =
+        PluginConfig { limits: limits(|limits| limits.start = Duration::from_millis(300)), ..PluginConfig::default() };
+    let why = try_load(&component, &settings).err().unwrap().to_string();
     assert_eq!(
         why,
         "could not be started (timeout): the plugin was not ready 300ms after its start; it does too much before its \
-         first event"
+         first event; `plugins.settings.<plugin>.limits.start` in runtime.yaml raises it"
     );
     assert!(begun.elapsed() < Duration::from_secs(3));
 }
@@ -145,7 +147,11 @@ async fn a_table_bomb_is_refused() {
     ));
     let failure = call(&plugin, "x").await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::OutOfMemory);
-    assert!(failure.text.contains("table elements"), "{}", failure.text);
+    assert_eq!(
+        failure.text,
+        "the plugin wanted 100000001 table elements; its limit is 200000; \
+         `plugins.settings.<plugin>.limits.table_elements` in runtime.yaml raises it"
+    );
 }
 
 #[tokio::test]
@@ -156,7 +162,11 @@ async fn endless_recursion_ends_the_call_and_not_the_process() {
     ));
     let failure = call(&plugin, "x").await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Trap);
-    assert!(failure.text.starts_with("the guest's stack is used up"), "{}", failure.text);
+    assert!(
+        failure.text.starts_with("the guest's stack of 1 MiB, the same for all plugins, is used up"),
+        "{}",
+        failure.text
+    );
     assert!(failure.text.lines().count() <= 11, "{}", failure.text);
     assert!(call(&plugin, "ok").await.is_ok());
 }
@@ -187,6 +197,10 @@ async fn a_huge_emit_is_stopped_before_the_host_copies_it() {
         &PluginConfig::default(),
     );
     let failure = call(&plugin, "{}").await.unwrap_err();
-    assert_eq!(failure.kind, FailureKind::Trap);
-    assert!(failure.text.contains("too much data"), "{}", failure.text);
+    assert_eq!(failure.kind, FailureKind::EffectRefused);
+    assert_eq!(
+        failure.text,
+        "the plugin handed the host more than 9437184 bytes at once; the largest of `emit_bytes`, `state_bytes` and \
+         `log_bytes` under `plugins.settings.<plugin>.limits` in runtime.yaml decides"
+    );
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemill_core::config::{InstancePolicy, PluginConfig};
+use tidemill_core::failure::FailureKind;
 use tidemill_core::limits::Limits;
 use tidemill_engine::Plugin;
 
-use crate::guest::handler;
-use crate::rig::{ENGINE, call_on, failure_text, limits, load_with, route};
+use crate::guest::{RANDOM_U64, handler, wasi_handler};
+use crate::rig::{ENGINE, call_on, failure_text, limited, limits, load_with, route, standard_route, try_load};
 
 /// Rejects each event with the number of events that its instance has seen before, `0` to `9`. An event whose data begins
 /// with `x` spins first.
@@ -64,6 +65,45 @@ async fn an_instance_is_retired_when_its_memory_is_nearly_full() {
     // It begins with 2 pages and takes 16 more for each event; three quarters of the limit are 48 pages.
     let plugin = load_with(&counter("(drop (memory.grow (i32.const 16)))"), &settings);
     assert_eq!(seen(&plugin, 7).await, "0120120");
+}
+
+#[tokio::test]
+async fn an_instance_is_retired_at_its_age() {
+    let aged = |age| limited(|limits| limits.max_instance_age = age);
+    assert_eq!(seen(&load_counter(&aged(Duration::ZERO)), 3).await, "000");
+    assert_eq!(seen(&load_counter(&aged(Duration::from_secs(3600))), 5).await, "01234");
+    let plugin = load_counter(&aged(Duration::from_millis(500)));
+    assert_eq!(seen(&plugin, 2).await, "01");
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    // The call that finds it too old is its last.
+    assert_eq!(seen(&plugin, 3).await, "201");
+}
+
+#[tokio::test]
+async fn a_plugin_that_does_not_start_any_more_is_left_alone_for_a_while() {
+    // It starts in one of four cases.
+    let component = wasi_handler(
+        &[RANDOM_U64],
+        "(func $begin (if (i32.wrap_i64 (i64.and (call $random_u64) (i64.const 3))) (then unreachable)))
+         (start $begin)
+         (func $handle (param i32) (result i32) (call $ok))",
+    );
+    let settings = PluginConfig { instance: InstancePolicy::Fresh, ..PluginConfig::default() };
+    let plugin = (0..200).find_map(|_| try_load(&component, &settings).ok()).unwrap();
+    let mut starts = 0;
+    let refused = loop {
+        match call_on(&plugin, &standard_route(), "{}", None).await {
+            Err(failure) if failure.kind == FailureKind::Unavailable => break failure,
+            _ => starts += 1,
+        }
+        assert!(starts < 1000, "it was never left alone");
+    };
+    assert!(
+        refused.text.starts_with("the plugin failed to start 2 times in a row, it is tried again in "),
+        "{}",
+        refused.text
+    );
+    assert!(refused.text.contains("the guest trapped: wasm `unreachable`"), "{}", refused.text);
 }
 
 #[tokio::test]

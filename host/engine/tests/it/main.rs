@@ -4,12 +4,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cpu;
+mod floods;
 mod guest;
 mod handling;
 mod hostile;
 mod instances;
+mod isolation;
 mod loading;
 mod logging;
+mod memory;
 mod rig;
 mod shop;
 mod state;

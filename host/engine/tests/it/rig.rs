@@ -17,9 +17,7 @@ use tidemill_core::subject::SubjectPattern;
 use tidemill_engine::{Engine, EngineOptions, LoadError, Plugin};
 
 /// One engine for all tests, as a host has one for all plugins.
-pub(crate) static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
-    Engine::new(EngineOptions { start_limit: Duration::from_millis(300), ..EngineOptions::default() }).unwrap()
-});
+pub(crate) static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(EngineOptions::default()).unwrap());
 
 pub(crate) fn try_load(component: &[u8], settings: &PluginConfig) -> Result<Plugin, LoadError> {
     ENGINE.load(&PluginName::try_new("guest").unwrap(), component, settings)
@@ -39,6 +37,11 @@ pub(crate) fn refusal(component: &[u8]) -> String {
         Ok(plugin) => panic!("the component was accepted: {:?}", plugin.describe()),
         Err(why) => why.to_string(),
     }
+}
+
+/// Settings of a plugin with these limits.
+pub(crate) fn limited(change: impl FnOnce(&mut Limits)) -> PluginConfig {
+    PluginConfig { limits: limits(change), ..PluginConfig::default() }
 }
 
 pub(crate) fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
@@ -95,4 +98,52 @@ pub(crate) async fn call(plugin: &Plugin, data: &str) -> Result<Effects, Failure
 /// The text of the failure of a call that must fail.
 pub(crate) async fn failure_text(plugin: &Plugin) -> String {
     call(plugin, "{}").await.unwrap_err().text
+}
+
+/// For a test that measures its whole process: runs it again in a process of its own, and is true there.
+pub(crate) fn is_alone(test: &str) -> bool {
+    const CHILD: &str = "TIDEMILL_TEST_ALONE";
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && printed.contains("1 passed"),
+        "{printed}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    print!("{printed}");
+    false
+}
+
+/// Keeps this thread, and the threads that it starts, on one CPU.
+pub(crate) fn pin_to_one_cpu() {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let allowed = sched_getaffinity(None).unwrap();
+    let first = (0..CpuSet::MAX_CPU).find(|&cpu| allowed.is_set(cpu)).unwrap();
+    let mut one = CpuSet::new();
+    one.set(first);
+    sched_setaffinity(None, &one).unwrap();
+    assert_eq!(std::thread::available_parallelism().unwrap().get(), 1);
+}
+
+/// The most memory that this process has had resident, in bytes.
+pub(crate) fn peak_resident() -> u64 {
+    status_bytes("VmHWM:")
+}
+
+/// What it has resident now.
+pub(crate) fn resident() -> u64 {
+    status_bytes("VmRSS:")
+}
+
+fn status_bytes(field: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
