@@ -1,9 +1,11 @@
 //! The composition root: from a configuration to running routes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -16,7 +18,7 @@ use tidemill_core::schema::Schemas;
 use tidemill_core::state::StateSpace;
 use tidemill_core::stats::RouteStats;
 use tidemill_embedded::EmbeddedBroker;
-use tidemill_engine::{Engine, EngineOptions, Plugin};
+use tidemill_engine::{Compiler, Engine, EngineOptions, Plugin};
 use tidemill_nats::NatsBroker;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -44,11 +46,11 @@ pub type Plugins = BTreeMap<PluginName, Arc<Plugin>>;
 
 impl App {
     /// Connects, provisions, loads and opens. Nothing runs yet; on an error nothing was changed but what `streams:`
-    /// declares.
-    pub async fn build(config: RuntimeConfig) -> Result<Self> {
+    /// declares. `compiler` is for the program to say: see [`crate::cli`].
+    pub async fn build(config: RuntimeConfig, compiler: Compiler) -> Result<Self> {
         let config = Arc::new(config);
         let schemas = Arc::new(files::load_schemas(&config)?);
-        let engine = Engine::new(EngineOptions::default()).context("starting the Wasm engine")?;
+        let engine = engine(&config, compiler)?;
         let plugins = load_plugins(&engine, &config)?;
         let broker = connect(&config).await?;
         broker.provision(&config.streams).await.map_err(exit::broker)?;
@@ -179,6 +181,12 @@ impl App {
     }
 }
 
+/// The engine of a host with this configuration.
+pub fn engine(config: &RuntimeConfig, compiler: Compiler) -> Result<Engine> {
+    let cache_dir = Some(config.plugins.cache_dir.clone());
+    Engine::new(EngineOptions { compiler, cache_dir, ..EngineOptions::default() }).context("starting the Wasm engine")
+}
+
 /// Connects to the broker that the configuration names.
 pub async fn connect(config: &RuntimeConfig) -> Result<Arc<dyn Broker>> {
     Ok(match &config.broker {
@@ -191,11 +199,8 @@ pub async fn connect(config: &RuntimeConfig) -> Result<Arc<dyn Broker>> {
 pub fn load_plugins(engine: &Engine, config: &RuntimeConfig) -> Result<Plugins> {
     let mut plugins = Plugins::new();
     let mut problems = Vec::new();
-    for route in &config.routes {
-        if plugins.contains_key(&route.handler) {
-            continue;
-        }
-        match load_plugin(engine, config, &route.handler) {
+    for (route, loaded) in load_at_once(engine, config) {
+        match loaded {
             Ok(plugin) => drop(plugins.insert(route.handler.clone(), Arc::new(plugin))),
             Err(error) => {
                 problems.push(format!("error: plugin `{}` of route `{}`: {error:#}", route.handler, route.name))
@@ -213,13 +218,47 @@ pub fn load_plugins(engine: &Engine, config: &RuntimeConfig) -> Result<Plugins> 
     Ok(plugins)
 }
 
+/// One thread per core loads what is left to load; each plugin with the first route that names it, in their order.
+fn load_at_once<'a>(engine: &Engine, config: &'a RuntimeConfig) -> Vec<(&'a RouteConfig, Result<Plugin>)> {
+    let mut seen = BTreeSet::new();
+    let routes: Vec<&RouteConfig> = config.routes.iter().filter(|route| seen.insert(&route.handler)).collect();
+    let next = AtomicUsize::new(0);
+    let load_the_rest = || {
+        let mut loaded = Vec::new();
+        while let Some((index, route)) =
+            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|index| routes.get(index).map(|route| (index, *route)))
+        {
+            loaded.push((index, route, load_plugin(engine, config, &route.handler)));
+        }
+        loaded
+    };
+    let mut loaded = thread::scope(|scope| {
+        let others: Vec<_> = (1..cores().min(routes.len())).map(|_| scope.spawn(load_the_rest)).collect();
+        let mut loaded = load_the_rest();
+        for other in others {
+            // Loading does not panic; if it does, it is this thread's panic, too.
+            loaded.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        loaded
+    });
+    loaded.sort_by_key(|(index, ..)| *index);
+    loaded.into_iter().map(|(_, route, plugin)| (route, plugin)).collect()
+}
+
 fn load_plugin(engine: &Engine, config: &RuntimeConfig, name: &PluginName) -> Result<Plugin> {
     let path = config.plugins.dir.join(format!("{name}.wasm"));
     if !path.exists() {
         bail!("there is no `{}`; {}", path.display(), present(&config.plugins.dir));
     }
     let bytes = files::read_plugin(&path)?;
-    engine.load(name, &bytes, &plugin_settings(config, name)).with_context(|| format!("`{}`", path.display()))
+    let plugin = engine.load(name, &bytes, &plugin_settings(config, name));
+    let plugin = plugin.with_context(|| format!("`{}`", path.display()))?;
+    let build = plugin.describe();
+    tracing::info!(
+        plugin = %name, digest = build.digest, size = build.size, cached = build.cached,
+        compiled_in = ?build.compile_time, started_in = ?build.start_time, "Plugin is loaded"
+    );
+    Ok(plugin)
 }
 
 /// Which plugins there are, for somebody who named another one.

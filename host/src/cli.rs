@@ -1,6 +1,7 @@
 //! The command line. One verb per file below `cli/`; what is common to them is here.
 
 mod check;
+mod compile;
 mod config;
 mod dlq;
 mod emit;
@@ -70,6 +71,8 @@ enum Verb {
     /// A completion script for a shell.
     #[command(after_help = "Example: tidemill completions bash > /etc/bash_completion.d/tidemill")]
     Completions { shell: clap_complete::Shell },
+    #[command(name = compile::VERB, hide = true)]
+    CompileComponent,
 }
 
 /// Parses, runs, reports.
@@ -86,8 +89,8 @@ pub fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> Result<ExitCode> {
     let (config, output) = (cli.config.as_path(), cli.output);
     match cli.verb {
-        Verb::Run(args) => block_on(run::run(config, output, args)),
-        Verb::Check => check::check(config, output),
+        Verb::Run(args) => block_on(run::run(config, output, args, compile::compiler())),
+        Verb::Check => check::check(config, output, compile::compiler()),
         Verb::Emit(args) => block_on(emit::emit(config, output, args)),
         Verb::Routes(verb) => routes::routes(config, output, verb),
         Verb::Dlq(verb) => block_on(dlq::dlq(config, output, verb)),
@@ -97,6 +100,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
             clap_complete::generate(shell, &mut Cli::command(), "tidemill", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
         }
+        Verb::CompileComponent => Ok(tidemill_engine::compile_child()),
     }
 }
 

@@ -33,7 +33,10 @@ pub struct Description {
     /// The interfaces that it imports, with versions, as it names them.
     pub imports: Vec<String>,
     pub exports: Vec<String>,
+    /// Until its machine code was ready: milliseconds if that was in the cache.
     pub compile_time: Duration,
+    /// Whether the machine code was in the cache.
+    pub cached: bool,
     /// How long its first instance took to start.
     pub start_time: Duration,
     /// Calls at the same time.

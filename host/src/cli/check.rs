@@ -3,19 +3,19 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::json;
-use tidemill_engine::{Engine, EngineOptions};
+use tidemill_engine::Compiler;
 
 use super::{Output, say, say_json};
 use crate::exit::{self, Kind};
 use crate::files::{Loaded, counted};
 use crate::{app, files};
 
-pub(super) fn check(path: &Path, output: Output) -> Result<ExitCode> {
+pub(super) fn check(path: &Path, output: Output, compiler: Compiler) -> Result<ExitCode> {
     let mut problems = Vec::new();
     let checked = match files::load_config(path) {
-        Ok(loaded) => Some(check_parts(loaded, &mut problems)?),
+        Ok(loaded) => Some(check_parts(loaded, compiler, &mut problems)?),
         Err(error) => {
             problems.push(error);
             None
@@ -45,9 +45,9 @@ struct Checked {
 }
 
 /// Schemas and plugins do not need each other: both are looked at, whatever the other is like.
-fn check_parts(loaded: Loaded, problems: &mut Vec<anyhow::Error>) -> Result<Checked> {
+fn check_parts(loaded: Loaded, compiler: Compiler, problems: &mut Vec<anyhow::Error>) -> Result<Checked> {
     problems.extend(files::load_schemas(&loaded.config).err());
-    let engine = Engine::new(EngineOptions::default()).context("starting the Wasm engine")?;
+    let engine = app::engine(&loaded.config, compiler)?;
     let plugins = match app::load_plugins(&engine, &loaded.config) {
         Ok(plugins) => plugins.keys().map(ToString::to_string).collect(),
         Err(error) => {

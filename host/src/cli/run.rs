@@ -10,6 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use tidemill_core::config::BrokerConfig;
 use tidemill_core::port::Broker;
+use tidemill_engine::Compiler;
 use tokio::sync::watch;
 
 use super::{Output, say, say_json};
@@ -33,10 +34,10 @@ pub(super) struct Args {
 /// Events published together by `--feed`.
 const FEED_BATCH: usize = 256;
 
-pub(super) async fn run(path: &Path, output: Output, args: Args) -> Result<ExitCode> {
+pub(super) async fn run(path: &Path, output: Output, args: Args, compiler: Compiler) -> Result<ExitCode> {
     let started = Instant::now();
     let loaded = files::load_config(path)?;
-    let app = App::build(loaded.config).await?;
+    let app = App::build(loaded.config, compiler).await?;
     tracing::info!(
         broker = app.broker().kind(), routes = app.config().routes.len(), ready_in = ?started.elapsed(), "Tidemill is ready"
     );

@@ -78,15 +78,28 @@ const LOG_HELPER: &str = r#"
 /// A handler component. `fields` are module fields that define `$handle`, from the address of the event and context to
 /// the address of the result. Addresses from 1000 to 60000 are theirs.
 pub(crate) fn handler(imports: &[&str], fields: &str) -> Vec<u8> {
+    encode(&wat::parse_str(handler_text(imports, fields)).unwrap(), &contract("0.1.0"), "handler")
+}
+
+/// A handler with debug information, which names `guest.wat`.
+pub(crate) fn handler_with_lines(fields: &str) -> Vec<u8> {
+    let text = handler_text(&[], fields);
+    let core = wat::Parser::new()
+        .generate_dwarf(wat::GenerateDwarf::Lines)
+        .parse_str(Some(Path::new("guest.wat")), &text)
+        .unwrap();
+    encode(&core, &contract("0.1.0"), "handler")
+}
+
+fn handler_text(imports: &[&str], fields: &str) -> String {
     let helpers = [(EMIT, EMIT_HELPER), (LOG, LOG_HELPER)];
     let helpers: String =
         helpers.iter().filter(|(import, _)| imports.contains(import)).map(|(_, text)| *text).collect();
-    let text = format!(
+    format!(
         r#"(module {} {RUNTIME} {helpers} {fields}
             (export "tidemill:plugin/event-handler@0.1.0#handle" (func $handle)))"#,
         imports.concat()
-    );
-    encode(&wat::parse_str(&text).unwrap(), &contract("0.1.0"), "handler")
+    )
 }
 
 /// A handler whose body is this expression.
