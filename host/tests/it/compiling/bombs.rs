@@ -9,6 +9,7 @@ pub(crate) fn bomb(name: &str) -> Vec<u8> {
         "wide-tables" => vec![body(&[], &tables(65_520, 40)); 2],
         "too-wide-a-table" => vec![body(&[], &tables(65_521, 1))],
         "nothing-special" => vec![body(&[], &[])],
+        "huge-names" => return component(&[module(&vec![body(&[], &[]); 100_000]), names(100_000, 500)].concat()),
         other => panic!("no bomb is called {other}"),
     };
     component(&module(&functions))
@@ -59,6 +60,17 @@ fn module(functions: &[Vec<u8>]) -> Vec<u8> {
         section(10, &[&count[..], &functions.concat()].concat()),
     ]
     .concat()
+}
+
+/// A `name` section with a name for each function.
+fn names(functions: usize, length: usize) -> Vec<u8> {
+    let mut list = leb(functions);
+    for function in 0..functions {
+        list.extend(leb(function));
+        list.extend(leb(length));
+        list.extend(format!("{function:0length$}").bytes());
+    }
+    section(0, &[&b"\x04name"[..], &section(1, &list)].concat())
 }
 
 fn component(module: &[u8]) -> Vec<u8> {
