@@ -1,5 +1,7 @@
 //! Machine code of a component, and the one place where it becomes executable.
 
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -19,7 +21,9 @@ pub(crate) struct Code {
 /// Where machine code comes from: the cache, else the compiler.
 pub(crate) struct Foundry {
     compiler: Compiler,
-    cache: Option<Cache>,
+    cache_dir: Option<PathBuf>,
+    /// Opened by the first component, so that a host which never had one leaves no folder behind.
+    cache: OnceLock<Option<Cache>>,
     places: Places,
 }
 
@@ -56,8 +60,8 @@ impl AsRef<[u8]> for Code {
 // === impl Foundry ===
 
 impl Foundry {
-    pub(crate) fn new(compiler: Compiler, cache: Option<Cache>, cores: usize) -> Self {
-        Self { compiler, cache, places: Places::new(cores) }
+    pub(crate) fn new(compiler: Compiler, cache_dir: Option<PathBuf>, cores: usize) -> Self {
+        Self { compiler, cache_dir, cache: OnceLock::new(), places: Places::new(cores) }
     }
 
     /// Calls off what is being compiled, for good.
@@ -70,35 +74,39 @@ impl Foundry {
         let begun = Instant::now();
         let digest: [u8; 32] = Sha256::digest(wasm).into();
         let cast = |component, cached| Cast { component, digest, time: begun.elapsed(), cached };
-        if let Some(component) = self.cached(engine, plugin, &digest) {
+        let cache = self.cache(engine);
+        if let Some(component) = cache.and_then(|cache| cached(cache, engine, plugin, &digest)) {
             return Ok(cast(component, true));
         }
         let code = self.compiler.compile(engine, wasm, &self.places)?;
         let component = executable(engine, &code)
             .map_err(|why| LoadError::Host(format!("its machine code cannot be loaded: {why:#}")))?;
-        if let Some(cache) = &self.cache {
+        if let Some(cache) = cache {
             cache.keep(&digest, code.as_ref());
         }
         Ok(cast(component, false))
     }
 
-    /// What the cache has. Code that it should have and that cannot be used is told once, here, and made anew.
-    fn cached(&self, engine: &wasmtime::Engine, plugin: &PluginName, digest: &[u8; 32]) -> Option<Component> {
-        let cache = self.cache.as_ref()?;
-        let why = match cache.find(digest) {
-            Found::Code(code) => match executable(engine, &code) {
-                Ok(component) => return Some(component),
-                Err(why) => format!("{why:#}"),
-            },
-            Found::Nothing => return None,
-            Found::Unusable(why) => why,
-        };
-        tracing::warn!(
-            %plugin, entry = %cache.path(digest).display(), reason = why,
-            "Compiled code in the cache is not used; the plugin is compiled anew"
-        );
-        None
+    fn cache(&self, engine: &wasmtime::Engine) -> Option<&Cache> {
+        self.cache.get_or_init(|| self.cache_dir.as_deref().and_then(|dir| Cache::open(dir, engine))).as_ref()
     }
+}
+
+/// What the cache has. Code that it should have and that cannot be used is told once, here, and made anew.
+fn cached(cache: &Cache, engine: &wasmtime::Engine, plugin: &PluginName, digest: &[u8; 32]) -> Option<Component> {
+    let why = match cache.find(digest) {
+        Found::Code(code) => match executable(engine, &code) {
+            Ok(component) => return Some(component),
+            Err(why) => format!("{why:#}"),
+        },
+        Found::Nothing => return None,
+        Found::Unusable(why) => why,
+    };
+    tracing::warn!(
+        %plugin, entry = %cache.path(digest).display(), reason = why,
+        "Compiled code in the cache is not used; the plugin is compiled anew"
+    );
+    None
 }
 
 /// Makes code executable.

@@ -10,7 +10,6 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use wasmtime::component::Linker;
 
 use crate::bindings::HandlerPre;
-use crate::cache::Cache;
 use crate::code::{Cast, Foundry};
 use crate::compiler::Compiler;
 use crate::component::{self, LoadError};
@@ -82,8 +81,7 @@ impl Engine {
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
         let wasm = settings::engine(options.pooling).map_err(|why| EngineError::Setup(format!("{why:#}")))?;
         let linker = imports::linker(&wasm).map_err(|why| EngineError::Setup(format!("{why:#}")))?;
-        let cache = options.cache_dir.as_deref().and_then(|dir| Cache::open(dir, &wasm));
-        let foundry = Foundry::new(options.compiler.clone(), cache, options.cores);
+        let foundry = Foundry::new(options.compiler.clone(), options.cache_dir.clone(), options.cores);
         let ticker = Ticker::start(wasm.weak(), options.tick)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(options.cores.max(1))

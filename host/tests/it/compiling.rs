@@ -246,6 +246,31 @@ fn the_second_start_of_the_shop_compiles_nothing() {
 }
 
 #[test]
+fn an_entry_of_the_cache_that_was_tampered_with_is_told_once_by_its_name_and_reason() {
+    let home = Home::new(On::Embedded, &shop_config());
+    assert_eq!(home.run(&["check"]).code, 0);
+    let entries = fs::read_dir(home.path(".tidemill/plugins/compiled")).unwrap().map(|entry| entry.unwrap().path());
+    let entry = entries.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "code")).unwrap();
+    let mut bytes = fs::read(&entry).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&entry, bytes).unwrap();
+
+    let ran = home.run(&["check"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let warnings: Vec<&str> = ran.err.lines().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(warnings.len(), 1, "{}", ran.err);
+    for part in [
+        "Compiled code in the cache is not used; the plugin is compiled anew",
+        &entry.file_name().unwrap().to_string_lossy(),
+        "its seal does not fit: it was changed, or sealed with another key",
+    ] {
+        assert!(warnings[0].contains(part), "{part} in {}", warnings[0]);
+    }
+    assert_eq!(home.run(&["check"]).err, "", "it was replaced");
+}
+
+#[test]
 fn what_lies_beside_a_plugin_is_not_opened() {
     let home = Home::new(
         On::Embedded,
