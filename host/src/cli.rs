@@ -109,12 +109,12 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Verb::Status => block_on(status::status(config, output)),
         Verb::Reload => block_on(status::reload(config, output)),
         Verb::Config(verb) => config::config(config, verb),
-        Verb::CompileComponent => Ok(tidemill_engine::compile_child()),
         Verb::Version => version::version(output),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tidemill", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
         }
+        Verb::CompileComponent => Ok(tidemill_engine::compile_child()),
     }
 }
 

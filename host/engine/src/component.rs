@@ -7,6 +7,8 @@ use tidemill_core::failure::Failure;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::compiler::CompileError;
+
 /// The contract's package.
 const PACKAGE: &str = "tidemill:plugin";
 
@@ -86,6 +88,8 @@ pub enum LoadError {
     UnknownImports(Vec<String>),
     #[error("has the right names but not the right types; build it with the SDK of version {VERSION}: {0}")]
     Mismatch(String),
+    #[error(transparent)]
+    Compile(#[from] CompileError),
     #[error("could not be started ({}): {}", .0.kind.code(), .0.text)]
     Start(Failure),
 }

@@ -1,22 +1,23 @@
 //! The engine: one per process, shared by all plugins.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
 use tidemill_core::config::PluginConfig;
 use tidemill_core::name::PluginName;
 use tokio::runtime::{Builder, Handle, Runtime};
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Linker;
 
 use crate::bindings::HandlerPre;
+use crate::code::{Cast, Foundry};
+use crate::compiler::Compiler;
 use crate::component::{self, LoadError};
 use crate::guest::Guest;
 use crate::instance::{Blueprint, Instance};
 use crate::plugin::{Description, Plugin};
 use crate::ticker::Ticker;
-use crate::{failure, imports, settings};
+use crate::{imports, settings};
 
 /// What the engine needs to know of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,11 @@ pub struct EngineOptions {
     /// Whether to take instances from a preallocated pool. It needs about a terabyte of addresses; where there is less,
     /// the engine says so and does without.
     pub pooling: bool,
+    /// Who compiles plugins.
+    pub compiler: Compiler,
+    /// The host's folder for what it makes of plugins; compiled code is kept in `compiled` below it. Nobody but the host's
+    /// user may write there. `None`: every load compiles.
+    pub cache_dir: Option<PathBuf>,
 }
 
 /// Why there is no engine.
@@ -44,6 +50,7 @@ pub struct Engine {
     wasm: wasmtime::Engine,
     linker: Linker<Guest>,
     ticker: Ticker,
+    foundry: Foundry,
     options: EngineOptions,
     handle: Handle,
     /// `None` only while the engine is dropped.
@@ -58,6 +65,8 @@ impl Default for EngineOptions {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             tick: Duration::from_millis(5),
             pooling: true,
+            compiler: Compiler::default(),
+            cache_dir: None,
         }
     }
 }
@@ -69,13 +78,14 @@ impl Engine {
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
         let wasm = settings::engine(options.pooling).map_err(|why| EngineError::Setup(format!("{why:#}")))?;
         let linker = imports::linker(&wasm).map_err(|why| EngineError::Setup(format!("{why:#}")))?;
+        let foundry = Foundry::new(options.compiler.clone(), options.cache_dir.clone(), options.cores);
         let ticker = Ticker::start(wasm.weak(), options.tick)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(options.cores.max(1))
             .thread_name("guest")
             .enable_all()
             .build()?;
-        Ok(Self { wasm, linker, ticker, options, handle: runtime.handle().clone(), runtime: Some(runtime) })
+        Ok(Self { wasm, linker, ticker, foundry, options, handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 
     /// Where calls of plugins belong. It is apart from the runtime of the brokers, so that guests which compute never
@@ -95,16 +105,21 @@ impl Engine {
         self.ticker.kill();
     }
 
+    /// Gives up whatever is being loaded, for good: each [`load`](Self::load) that waits for a compiler ends at once. For a
+    /// host that stops and does not want to wait for minutes.
+    pub fn stop_loading(&self) {
+        self.foundry.stop();
+    }
+
     /// Compiles a component, checks that it is a handler which this host can run, and starts its first instance.
     ///
-    /// Blocks for as long as that takes: tens of milliseconds for a Rust plugin, seconds for one that holds an
-    /// interpreter. Asynchronous code calls it from `spawn_blocking`, and never on a thread of [`runtime`](Self::runtime),
+    /// Blocks for as long as that takes: milliseconds with its code in the cache, else a tenth of a second for a Rust plugin
+    /// and seconds for one that holds an interpreter. Asynchronous code calls it from `spawn_blocking`, and never on a thread of [`runtime`](Self::runtime),
     /// where the instance is started.
     pub fn load(&self, name: &PluginName, bytes: &[u8], settings: &PluginConfig) -> Result<Plugin, LoadError> {
         component::check_format(bytes)?;
-        let begun = Instant::now();
-        let compiled = self.compile(bytes)?;
-        let compile_time = begun.elapsed();
+        let Cast { component: compiled, digest, time: compile_time, cached } =
+            self.foundry.cast(&self.wasm, name, bytes)?;
         let names = component::check_world(&compiled, &self.wasm)?;
         let pre = self.linker.instantiate_pre(&compiled).and_then(HandlerPre::new);
         let pre = pre.map_err(|why| LoadError::Mismatch(format!("{why:#}")))?;
@@ -113,23 +128,17 @@ impl Engine {
         let first = self.start(Arc::clone(&blueprint))?;
         let uses_state = names.use_state();
         let description = Description {
-            digest: digest(bytes),
+            digest: named(&digest),
             size: bytes.len(),
             imports: names.imports,
             exports: names.exports,
             compile_time,
+            cached,
             start_time: begun.elapsed(),
             // Calls that share state mostly conflict with each other.
             instances: settings.instances.unwrap_or(if uses_state { 1 } else { self.options.cores }).max(1),
         };
         Ok(Plugin::new(blueprint, first, description, uses_state))
-    }
-
-    fn compile(&self, bytes: &[u8]) -> Result<Component, LoadError> {
-        match catch_unwind(AssertUnwindSafe(|| Component::new(&self.wasm, bytes))) {
-            Ok(compiled) => compiled.map_err(|why| LoadError::Broken(format!("{why:#}"))),
-            Err(panic) => Err(LoadError::Host(failure::panic_text(panic.as_ref()))),
-        }
     }
 
     /// A guest runs on the guests' threads only, its start included; so it cannot hold up the caller's runtime, and the
@@ -156,6 +165,6 @@ impl Drop for Engine {
     }
 }
 
-fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{:x}", Sha256::digest(bytes))
+fn named(digest: &[u8; 32]) -> String {
+    digest.iter().fold("sha256:".to_owned(), |name, byte| format!("{name}{byte:02x}"))
 }

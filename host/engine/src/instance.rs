@@ -91,6 +91,11 @@ impl Instance {
             && !self.store.data().limiter.is_nearly_full()
     }
 
+    /// Whether it is well, but has taken nearly all memory that it may have.
+    pub(crate) fn has_outgrown(&self) -> bool {
+        self.sound && self.store.data().limiter.is_nearly_full()
+    }
+
     /// Calls the guest with one event.
     pub(crate) async fn call(&mut self, mut call: Call<'_>) -> Result<Effects, Failure> {
         self.sound = false;

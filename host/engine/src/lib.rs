@@ -5,6 +5,8 @@
 //! (once)   (per build)        (per event)  (reused)           (decided in `failure`)
 //! ```
 //!
+//! Loading takes machine code from the cache, else from a compiler apart: `code`, `cache`, `compiler`.
+//!
 //! What must stay true: a guest runs only under a deadline, a CPU and a memory limit and the grant of its route; nothing it
 //! does ends or blocks the host; after a call that did not end by itself its store is gone. Other packages see the types
 //! below and no type of wasmtime's.
@@ -12,7 +14,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 mod bindings;
+mod cache;
 mod call_log;
+mod code;
+mod compiler;
 mod component;
 mod cpu;
 mod engine;
@@ -30,6 +35,7 @@ mod start_guard;
 mod stdio;
 mod ticker;
 
+pub use compiler::{ChildCompiler, CompileError, CompileLimits, Compiler, compile_child};
 pub use component::LoadError;
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use plugin::{Description, Plugin};

@@ -33,11 +33,24 @@ pub struct Description {
     /// The interfaces that it imports, with versions, as it names them.
     pub imports: Vec<String>,
     pub exports: Vec<String>,
+    /// Until its machine code was ready: milliseconds if that was in the cache.
     pub compile_time: Duration,
+    /// Whether the machine code was in the cache.
+    pub cached: bool,
     /// How long its first instance took to start.
     pub start_time: Duration,
     /// Calls at the same time.
     pub instances: usize,
+}
+
+// === impl Description ===
+
+impl Description {
+    /// What it was built for, with the contract's version: `handler@0.1.0`.
+    pub fn world(&self) -> String {
+        let export = self.exports.iter().find_map(|name| name.strip_prefix("tidemill:plugin/event-"));
+        export.unwrap_or("unknown").to_owned()
+    }
 }
 
 // === impl Plugin ===
@@ -77,5 +90,9 @@ impl Handler for Plugin {
 
     fn uses_state(&self) -> bool {
         self.uses_state
+    }
+
+    fn outgrown(&self) -> u64 {
+        self.pool.outgrown()
     }
 }

@@ -3,6 +3,7 @@
 //! An instance returns to the pool by the lease's drop, and only if it says itself that it may. So a call that is dropped
 //! at any await cannot return an instance that was stopped in the middle.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -20,6 +21,8 @@ pub(crate) struct Pool {
     idle: Mutex<Vec<Instance>>,
     policy: InstancePolicy,
     starts: StartGuard,
+    /// Instances that were given up because their memory was nearly full.
+    outgrown: AtomicU64,
 }
 
 /// The right to one call, and the instance that serves it.
@@ -35,7 +38,13 @@ pub(crate) struct Lease<'a> {
 impl Pool {
     pub(crate) fn new(size: usize, policy: InstancePolicy) -> Self {
         let size = size.clamp(1, Semaphore::MAX_PERMITS);
-        Self { permits: Semaphore::new(size), idle: Mutex::new(Vec::new()), policy, starts: StartGuard::default() }
+        Self {
+            permits: Semaphore::new(size),
+            idle: Mutex::new(Vec::new()),
+            policy,
+            starts: StartGuard::default(),
+            outgrown: AtomicU64::new(0),
+        }
     }
 
     /// Waits until the plugin may serve another call. Cancel-safe.
@@ -56,7 +65,13 @@ impl Pool {
     pub(crate) fn put(&self, instance: Instance) {
         if self.policy == InstancePolicy::Reuse && instance.is_reusable() {
             self.idle().push(instance);
+        } else if instance.has_outgrown() {
+            self.outgrown.fetch_add(1, Relaxed);
         }
+    }
+
+    pub(crate) fn outgrown(&self) -> u64 {
+        self.outgrown.load(Relaxed)
     }
 
     async fn start(&self, blueprint: &Blueprint) -> Result<Instance, Failure> {

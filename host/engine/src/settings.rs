@@ -36,6 +36,11 @@ pub(crate) fn engine(pooling: bool) -> wasmtime::Result<Engine> {
     Engine::new(&config())
 }
 
+/// An engine that only compiles, for an engine of [`engine`]: how instances are allocated is no part of the code.
+pub(crate) fn compiling() -> wasmtime::Result<Engine> {
+    Engine::new(&config())
+}
+
 fn config() -> Config {
     let mut config = Config::new();
     config
@@ -98,3 +103,25 @@ fn pool() -> PoolingAllocationConfig {
 /// What of a freed memory is cleared by hand and kept instead of given back to the system. It costs up to sixteen times
 /// as much resident memory.
 const KEEP_RESIDENT_BYTES: usize = 128 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+    use super::*;
+
+    fn fingerprint(engine: &Engine) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        hasher.finish()
+    }
+
+    #[test]
+    fn code_that_is_compiled_apart_fits_the_pooled_engine() {
+        let pooled = engine(true).unwrap();
+        assert!(pooled.pooling_allocator_metrics().is_some(), "this machine has too few addresses for the test");
+        let apart = compiling().unwrap();
+        assert_eq!(fingerprint(&pooled), fingerprint(&apart));
+        assert_ne!(fingerprint(&pooled), fingerprint(&Engine::default()));
+    }
+}

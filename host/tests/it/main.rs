@@ -4,6 +4,7 @@
 
 mod cases;
 mod cli;
+mod compiling;
 mod conservation;
 mod docs;
 mod harness;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::harness::{Home, On, root};
 
 /// The root's configuration with its folders named absolutely, so that the log lands in the test's own folder.
-fn shop_config() -> String {
+pub(crate) fn shop_config() -> String {
     let text = fs::read_to_string(root().join("runtime.yaml")).unwrap();
     let here = root().display().to_string();
     text.replace("./examples/shop/schemas", &format!("{here}/examples/shop/schemas"))
