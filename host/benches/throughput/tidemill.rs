@@ -92,7 +92,9 @@ fn host_runtime() -> tokio::runtime::Runtime {
 }
 
 async fn build(home: &Path) -> App {
-    App::build(files::load_config(&home.join("runtime.yaml")).unwrap().config).await.unwrap()
+    let config = files::load_config(&home.join("runtime.yaml")).unwrap().config;
+    // This program has no verb to compile apart with.
+    App::build(config, tidemill_engine::Compiler::InProcess).await.unwrap()
 }
 
 async fn work(app: App, events: usize) -> Duration {
