@@ -124,7 +124,7 @@ impl Folder {
         }
         let stat = rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
         let seconds = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0));
-        let nanos = Duration::from_nanos(u64::try_from(stat.st_mtime_nsec).unwrap_or(0));
+        let nanos = Duration::from_nanos(stat.st_mtime_nsec);
         let bytes = u64::try_from(stat.st_size).unwrap_or(0);
         Some(Listed { name: name.to_owned(), bytes, used: SystemTime::UNIX_EPOCH + seconds + nanos })
     }
