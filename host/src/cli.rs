@@ -4,6 +4,7 @@ mod check;
 mod config;
 mod dlq;
 mod emit;
+mod plugins;
 mod reach;
 mod routes;
 mod run;
@@ -59,6 +60,9 @@ enum Verb {
     /// Show the routes, or why an event takes which.
     #[command(subcommand)]
     Routes(routes::Verb),
+    /// Look at plugins: what they try, and what they are granted.
+    #[command(subcommand)]
+    Plugins(plugins::Verb),
     /// List, show, redrive and discard dead letters.
     #[command(subcommand)]
     Dlq(dlq::Verb),
@@ -90,6 +94,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Verb::Check => check::check(config, output),
         Verb::Emit(args) => block_on(emit::emit(config, output, args)),
         Verb::Routes(verb) => routes::routes(config, output, verb),
+        Verb::Plugins(verb) => block_on(plugins::plugins(config, output, verb)),
         Verb::Dlq(verb) => block_on(dlq::dlq(config, output, verb)),
         Verb::Config(verb) => config::config(config, verb),
         Verb::Version => version::version(output),

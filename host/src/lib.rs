@@ -4,6 +4,7 @@
 //! configuration and runs them, [`control`] lets other processes of this machine reach a running host.
 
 pub mod app;
+pub mod audit;
 pub mod cli;
 pub mod control;
 pub mod exit;

@@ -8,13 +8,16 @@ use sha2::{Digest, Sha256};
 use tidemill_core::config::PluginConfig;
 use tidemill_core::name::PluginName;
 use tokio::runtime::{Builder, Handle, Runtime};
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Component;
 
+use crate::audit::Recorder;
 use crate::bindings::HandlerPre;
 use crate::component::{self, LoadError};
-use crate::guest::Guest;
+use crate::http::Network;
+use crate::imports::Linkers;
 use crate::instance::{Blueprint, Instance};
 use crate::plugin::{Description, Plugin};
+use crate::reach::Reach;
 use crate::ticker::Ticker;
 use crate::{failure, imports, settings};
 
@@ -44,7 +47,8 @@ pub enum EngineError {
 /// Compiles and runs plugins. Dropping it stops the calls that are under way.
 pub struct Engine {
     wasm: wasmtime::Engine,
-    linker: Linker<Guest>,
+    linkers: Linkers,
+    network: Arc<Network>,
     ticker: Ticker,
     options: EngineOptions,
     handle: Handle,
@@ -71,14 +75,21 @@ impl Engine {
     /// Sets up the engine, its clock and its threads.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
         let wasm = settings::engine(options.pooling).map_err(|why| EngineError::Setup(format!("{why:#}")))?;
-        let linker = imports::linker(&wasm).map_err(|why| EngineError::Setup(format!("{why:#}")))?;
+        let linkers = imports::linkers(&wasm).map_err(|why| EngineError::Setup(format!("{why:#}")))?;
         let ticker = Ticker::start(wasm.weak(), options.tick)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(options.cores.max(1))
             .thread_name("guest")
             .enable_all()
             .build()?;
-        Ok(Self { wasm, linker, ticker, options, handle: runtime.handle().clone(), runtime: Some(runtime) })
+        let network = Arc::new(Network::default());
+        Ok(Self { wasm, linkers, network, ticker, options, handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+
+    /// Sends the requests of plugins that are loaded from now on through another network.
+    pub fn with_network(mut self, network: Network) -> Self {
+        self.network = Arc::new(network);
+        self
     }
 
     /// Where calls of plugins belong. It is apart from the runtime of the brokers, so that guests which compute never
@@ -98,16 +109,40 @@ impl Engine {
     /// interpreter. Asynchronous code calls it from `spawn_blocking`, and never on a thread of [`runtime`](Self::runtime),
     /// where the instance is started.
     pub fn load(&self, name: &PluginName, bytes: &[u8], settings: &PluginConfig) -> Result<Plugin, LoadError> {
+        self.build(name, bytes, settings, None)
+    }
+
+    /// Like [`load`](Self::load), but the plugin may import what is not granted, and what it tries is recorded.
+    pub fn load_recorded(
+        &self,
+        name: &PluginName,
+        bytes: &[u8],
+        settings: &PluginConfig,
+        recorder: Arc<Recorder>,
+    ) -> Result<Plugin, LoadError> {
+        self.build(name, bytes, settings, Some(recorder))
+    }
+
+    fn build(
+        &self,
+        name: &PluginName,
+        bytes: &[u8],
+        settings: &PluginConfig,
+        recorder: Option<Arc<Recorder>>,
+    ) -> Result<Plugin, LoadError> {
         component::check_format(bytes)?;
+        let grants = recorder.is_none().then_some(component::Grants { plugin: name, settings });
         let begun = Instant::now();
         let compiled = self.compile(bytes)?;
         let compile_time = begun.elapsed();
-        let names = component::check_world(&compiled, &self.wasm)?;
-        let pre = self.linker.instantiate_pre(&compiled).and_then(HandlerPre::new);
+        let names = component::check_world(&compiled, &self.wasm, grants)?;
+        let settings = Arc::new(settings.clone());
+        let pre = self.linkers.of(&names).instantiate_pre(&compiled).and_then(HandlerPre::new);
         let blueprint = Arc::new(Blueprint {
             name: name.clone(),
             pre: pre.map_err(|why| LoadError::Mismatch(format!("{why:#}")))?,
-            settings: Arc::new(settings.clone()),
+            reach: Arc::new(Reach::new(name, &settings, &self.network, recorder)),
+            settings: Arc::clone(&settings),
             start_limit: self.options.start_limit,
         });
         let begun = Instant::now();

@@ -11,9 +11,12 @@ use tidemill_core::port::{Call, CallSettings, Origin};
 use tidemill_core::state::StateSession;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::call_log::SharedLog;
+use crate::http::{self, Http};
 use crate::limiter::Limiter;
+use crate::reach::Reach;
 use crate::stdio::{Output, Stream};
 
 /// Host objects (streams, pollables) that a guest may hold at the same time.
@@ -27,11 +30,14 @@ pub(crate) struct Guest {
     pub(crate) limiter: Limiter,
     pub(crate) log: SharedLog,
     pub(crate) settings: Arc<PluginConfig>,
+    pub(crate) reach: Arc<Reach>,
     /// When the guest is interrupted.
     pub(crate) deadline: Instant,
     /// `None` while the instance starts and between calls.
     pub(crate) call: Option<CurrentCall>,
     wasi: WasiCtx,
+    http: Http,
+    http_context: WasiHttpCtx,
     resources: ResourceTable,
 }
 
@@ -43,31 +49,46 @@ pub(crate) struct CurrentCall {
     pub(crate) state: Option<StateSession>,
     /// Why the state could not be reached. It decides the call's end, whatever the guest makes of it.
     pub(crate) unavailable: Option<String>,
+    /// The first request over HTTP that was refused by a grant or a limit. The guest may live with it; if the call fails, the
+    /// failure says so.
+    pub(crate) denied: Option<String>,
 }
 
 // === impl Guest ===
 
 impl Guest {
-    pub(crate) fn new(plugin: &PluginName, settings: Arc<PluginConfig>, deadline: Instant) -> Self {
+    pub(crate) fn new(plugin: &PluginName, settings: Arc<PluginConfig>, reach: Arc<Reach>, deadline: Instant) -> Self {
         let log = SharedLog::new(plugin.clone());
         let mut resources = ResourceTable::new();
         resources.set_max_capacity(MAX_HOST_RESOURCES);
         Self {
             limiter: Limiter::new(settings.limits.memory),
-            wasi: empty_wasi(&log),
+            wasi: wasi(&log, &settings),
+            http: Http::new(Arc::clone(&reach.outbound), log.clone()),
+            http_context: http::context(),
             resources,
             log,
             settings,
+            reach,
             deadline,
             call: None,
         }
     }
+
+    /// Takes the call away from the instance, and everything that it left open.
+    pub(crate) fn end_call(&mut self) -> Option<CurrentCall> {
+        let denied = self.http.end_call();
+        self.call.take().map(|call| CurrentCall { denied, ..call })
+    }
 }
 
-/// WASI with nothing in it: no files, arguments, environment or network. Interpreters import all of it and use little.
-fn empty_wasi(log: &SharedLog) -> WasiCtx {
+/// WASI with next to nothing in it: no files, arguments or network, and of the environment only what `env` gives.
+/// Interpreters import all of it and use little.
+fn wasi(log: &SharedLog, settings: &PluginConfig) -> WasiCtx {
     let output = |stream| Output { stream, log: log.clone() };
+    let env: Vec<_> = settings.env.iter().collect();
     WasiCtxBuilder::new()
+        .envs(&env)
         .stdout(output(Stream::Out))
         .stderr(output(Stream::Err))
         .allow_tcp(false)
@@ -83,6 +104,13 @@ impl WasiView for Guest {
     }
 }
 
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.http.in_call = self.call.is_some();
+        WasiHttpCtxView { hooks: &mut self.http, table: &mut self.resources, ctx: &mut self.http_context }
+    }
+}
+
 // === impl CurrentCall ===
 
 impl CurrentCall {
@@ -94,6 +122,7 @@ impl CurrentCall {
             emits: EmitCollector::new(),
             state: call.state.take(),
             unavailable: None,
+            denied: None,
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::bindings::tidemill::plugin::types::AttributeParam;
 use crate::bindings::{Handler, HandlerPre};
 use crate::failure::{self, Ended, Phase};
 use crate::guest::{CurrentCall, Guest};
+use crate::reach::Reach;
 
 /// Resource handles that a guest may have at the same time, its own included.
 const MAX_HANDLES: usize = 10_000;
@@ -33,6 +34,7 @@ pub(crate) struct Blueprint {
     pub(crate) name: PluginName,
     pub(crate) pre: HandlerPre<Guest>,
     pub(crate) settings: Arc<PluginConfig>,
+    pub(crate) reach: Arc<Reach>,
     pub(crate) start_limit: Duration,
 }
 
@@ -83,9 +85,10 @@ impl Instance {
         self.sound = returned.is_ok();
 
         let guest = self.store.data_mut();
+        let call = guest.end_call();
         let mut log = guest.log.lock();
         log.end();
-        let ended = Ended { returned, call: guest.call.take(), limiter: &guest.limiter, log: &log };
+        let ended = Ended { returned, call, limiter: &guest.limiter, log: &log };
         failure::outcome(ended)
     }
 
@@ -103,7 +106,7 @@ impl Instance {
 }
 
 fn store(blueprint: &Blueprint, deadline: Instant) -> Store<Guest> {
-    let guest = Guest::new(&blueprint.name, Arc::clone(&blueprint.settings), deadline);
+    let guest = Guest::new(&blueprint.name, Arc::clone(&blueprint.settings), Arc::clone(&blueprint.reach), deadline);
     let mut store = Store::new(blueprint.pre.engine(), guest);
     let limits = &blueprint.settings.limits;
     // Data beyond the limits of an import must arrive, to be refused with a sentence; twice the limit is where it ends.

@@ -11,23 +11,28 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+mod audit;
 mod bindings;
 mod call_log;
 mod component;
 mod engine;
 mod failure;
 mod guest;
+mod http;
 mod imports;
 mod instance;
 mod limiter;
 mod plugin;
 mod pool;
+mod reach;
 mod settings;
 mod stdio;
 mod ticker;
 
+pub use audit::{Recorder, Tried};
 pub use component::LoadError;
 pub use engine::{Engine, EngineError, EngineOptions};
+pub use http::{Network, Resolve, System};
 pub use plugin::{Description, Plugin};
 
 /// The version of wasmtime that plugins are compiled and run with. wasmtime does not tell it at run time.

@@ -4,12 +4,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod grants;
 mod guest;
 mod handling;
 mod hostile;
+mod http;
 mod instances;
 mod loading;
 mod logging;
 mod rig;
+mod server;
 mod shop;
 mod state;
