@@ -73,7 +73,7 @@ pub async fn audit(
 ) -> Result<Audit> {
     let ran = run::run(engine, config, plugin, input, subject).await?;
     let settings = config.plugins.of(plugin);
-    let compared = compare::compare(&ran, config, &settings);
+    let compared = compare::compare(&ran, config, plugin, &settings);
     Ok(Audit {
         plugin: plugin.clone(),
         grant: snippet::snippet(plugin, &ran, &settings),

@@ -135,7 +135,7 @@ impl Names {
             };
             Some(format!("`{name}`: `plugins.settings.{plugin}.{line}` in runtime.yaml would grant it"))
         };
-        self.interfaces().filter_map(lacking).collect()
+        self.interfaces().filter(|(name, _)| refusal(name).is_none()).filter_map(lacking).collect()
     }
 
     fn interfaces(&self) -> impl Iterator<Item = (&str, Interface<'_>)> {

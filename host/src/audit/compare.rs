@@ -1,8 +1,11 @@
 //! What was tried beside what is granted.
 
+use std::collections::BTreeMap;
+
 use tidemill_core::config::{PluginConfig, RuntimeConfig};
-use tidemill_core::name::RouteName;
+use tidemill_core::name::{PluginName, RouteName};
 use tidemill_core::outbound::check_target;
+use tidemill_core::subject::SubjectPattern;
 
 use super::run::Ran;
 use super::{Item, ItemKind};
@@ -13,9 +16,9 @@ pub(super) struct Compared {
     pub(super) granted_not_used: Vec<Item>,
 }
 
-pub(super) fn compare(ran: &Ran, config: &RuntimeConfig, settings: &PluginConfig) -> Compared {
+pub(super) fn compare(ran: &Ran, config: &RuntimeConfig, plugin: &PluginName, settings: &PluginConfig) -> Compared {
     let mut compared = Compared::default();
-    compared.emits(ran, config);
+    compared.emits(ran, config, plugin);
     compared.state(ran, settings);
     compared.http(ran, settings);
     compared.values(ran, settings);
@@ -34,15 +37,23 @@ pub(super) fn imports(ran: &Ran, interface: &str) -> bool {
 // === impl Compared ===
 
 impl Compared {
-    fn emits(&mut self, ran: &Ran, config: &RuntimeConfig) {
-        let granted = |route: &RouteName| {
-            config.routes.iter().find(|known| known.name == *route).map(|known| known.emits.as_slice())
-        };
+    fn emits(&mut self, ran: &Ran, config: &RuntimeConfig, plugin: &PluginName) {
+        let granted: BTreeMap<&RouteName, &[SubjectPattern]> = config
+            .routes
+            .iter()
+            .filter(|route| route.handler == *plugin)
+            .map(|route| (&route.name, route.emits.as_slice()))
+            .collect();
         for (route, subjects) in &ran.tried.emits {
-            let patterns = granted(route).unwrap_or_default();
+            let patterns = granted.get(route).copied().unwrap_or_default();
             let lacking = subjects.iter().filter(|to| !patterns.iter().any(|pattern| pattern.matches(to)));
             self.used_not_granted.extend(lacking.map(|to| emit(route, to)));
-            let idle = patterns.iter().filter(|pattern| !subjects.iter().any(|to| pattern.matches(to)));
+        }
+        for (route, patterns) in granted {
+            let used = |to: &SubjectPattern| {
+                ran.tried.emits.get(route).is_some_and(|subjects| subjects.iter().any(|subject| to.matches(subject)))
+            };
+            let idle = patterns.iter().filter(|pattern| !used(pattern));
             self.granted_not_used.extend(idle.map(|pattern| emit(route, pattern.as_str())));
         }
     }

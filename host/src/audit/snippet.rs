@@ -22,12 +22,17 @@ pub(super) fn snippet(plugin: &PluginName, ran: &Ran, settings: &PluginConfig) -
         let _ = write!(text, "plugins:\n  settings:\n    {plugin}:\n");
         grants.iter().for_each(|line| text += &format!("      {line}\n"));
     }
-    let routes: Vec<String> = ran.tried.emits.iter().filter_map(|(route, to)| route_lines(route.as_str(), to)).collect();
+    let routes: Vec<String> =
+        ran.tried.emits.iter().filter_map(|(route, to)| route_lines(route.as_str(), to)).collect();
     if !routes.is_empty() {
         text += "routes:\n";
         text += &routes.concat();
     }
-    if text.is_empty() { "# Nothing: these events made it try nothing that is granted by name.\n".to_owned() } else { text }
+    if text.is_empty() {
+        "# Nothing: these events made it try nothing that is granted by name.\n".to_owned()
+    } else {
+        text
+    }
 }
 
 fn plugin_lines(ran: &Ran, settings: &PluginConfig) -> Vec<String> {
@@ -39,7 +44,10 @@ fn plugin_lines(ran: &Ran, settings: &PluginConfig) -> Vec<String> {
         let hosts: BTreeSet<String> = ran.tried.requests.iter().map(ToString::to_string).collect();
         lines.push(format!("allowed_outbound_hosts: {}", list(&hosts)));
     } else if imports(ran, "wasi:http/outgoing-handler") {
-        lines.push("# It imports `wasi:http`, and these events made it send nothing: name the hosts that it may ask.".to_owned());
+        lines.push(
+            "# It imports `wasi:http`, and these events made it send nothing: name the hosts that it may ask."
+                .to_owned(),
+        );
         lines.push("# allowed_outbound_hosts: [\"https://HOST\"]".to_owned());
     }
     lines.extend(value_lines("config", settings.config.keys(), ran, |key| quoted(&settings.config[key])));

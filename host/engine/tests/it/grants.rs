@@ -98,11 +98,12 @@ async fn subjects_that_come_from_event_data_cannot_leave_the_grant() {
 
 /// Puts `$count` values of `$size` bytes under keys of four bytes, and rejects with the error's text at the first refusal.
 fn putting(count: u32, size: u32) -> Vec<u8> {
+    let pages = size / 65536 + 1;
     handler(
         &[STATE],
         &format!(
             r#"(func $handle (param i32) (result i32) (local $key i32)
-                (drop (memory.grow (i32.const 17000)))
+                (drop (memory.grow (i32.const {pages})))
                 (loop $next
                     (i32.store (i32.const 1000) (i32.or (local.get $key) (i32.const 0x20202020)))
                     (i32.store8 (i32.const 1003) (i32.add (i32.const 33) (i32.rem_u (local.get $key) (i32.const 90))))
