@@ -103,6 +103,7 @@ impl App {
         let reloads = tokio::spawn(reloads);
         // The sender lives as long as the program; if it is gone, so is everybody who could ask to go on.
         drop(stop.wait_for(|stop| *stop).await);
+        self.reloader.engine.stop_loading();
         // A takeover that is under way must not leave a route behind that nobody stops.
         reloads.await.context("following the changes on disk")?;
         supervisor.stop().await;

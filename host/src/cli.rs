@@ -65,7 +65,7 @@ enum Verb {
     /// List, show, redrive and discard dead letters.
     #[command(subcommand)]
     Dlq(dlq::Verb),
-    /// See the plugins, lock their digests, roll a build back.
+    /// See the plugins, find out what they need, lock their digests, roll a build back.
     #[command(subcommand)]
     Plugins(plugins::Verb),
     /// How the running host stands: changes, plugins, routes.

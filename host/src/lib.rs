@@ -14,6 +14,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 pub mod app;
+pub mod audit;
 pub mod candidate;
 pub mod cli;
 pub mod control;

@@ -83,6 +83,7 @@ cases! {
         keys_are_listed_in_byte_order_by_prefix
         any_key_text_is_kept_apart
         spaces_are_kept_apart
+        no_key_reaches_into_another_space
         a_changed_key_is_a_conflict_and_nothing_is_written
         a_blind_write_needs_no_revision
         a_deleted_key_can_be_written_again

@@ -3,7 +3,9 @@
 //! wasmtime would refuse all of this too, with the first mismatch, in its own words. A person who dropped a file into a
 //! folder needs to know everything that is wrong, and what would be right.
 
+use tidemill_core::config::PluginConfig;
 use tidemill_core::failure::Failure;
+use tidemill_core::name::PluginName;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -15,14 +17,17 @@ const PACKAGE: &str = "tidemill:plugin";
 /// Its version that this host offers.
 const VERSION: &str = "0.1.0";
 
+/// Outgoing requests; linked where they are granted.
+const HTTP: &str = "wasi:http";
+
 const HANDLER: &str = "event-handler";
 const PROJECTION: &str = "event-projection";
 
 /// What a handler may import of the contract. `types` comes with the others.
 const CONTRACT_IMPORTS: [&str; 6] = ["emit", "state", "log", "config", "host", "types"];
 
-/// The interfaces of WASI 0.2 that are linked, all of them with nothing behind them.
-const WASI_IMPORTS: [(&str, &[&str]); 6] = [
+/// The interfaces of WASI 0.2 that are linked. Behind `wasi:http` is what is granted, behind the others next to nothing.
+const WASI_IMPORTS: [(&str, &[&str]); 7] = [
     (
         "wasi:cli",
         &[
@@ -40,6 +45,7 @@ const WASI_IMPORTS: [(&str, &[&str]); 6] = [
     ),
     ("wasi:clocks", &["wall-clock", "monotonic-clock"]),
     ("wasi:filesystem", &["types", "preopens"]),
+    (HTTP, &["outgoing-handler", "types"]),
     ("wasi:io", &["error", "poll", "streams"]),
     ("wasi:random", &["random", "insecure", "insecure-seed"]),
     (
@@ -86,6 +92,8 @@ pub enum LoadError {
     NoHandler { exports: Vec<String> },
     #[error("imports what this host does not offer:\n{}", bulleted(.0))]
     UnknownImports(Vec<String>),
+    #[error("imports what is not granted to it:\n{}", bulleted(.0))]
+    NotGranted(Vec<String>),
     #[error("has the right names but not the right types; build it with the SDK of version {VERSION}: {0}")]
     Mismatch(String),
     #[error(transparent)]
@@ -100,11 +108,42 @@ pub(crate) struct Names {
     pub(crate) exports: Vec<String>,
 }
 
+/// Who asks, and what `runtime.yaml` grants.
+#[derive(Clone, Copy)]
+pub(crate) struct Grants<'a> {
+    pub(crate) plugin: &'a PluginName,
+    pub(crate) settings: &'a PluginConfig,
+}
+
 // === impl Names ===
 
 impl Names {
     pub(crate) fn use_state(&self) -> bool {
-        self.imports.iter().map(|name| Interface::parse(name)).any(|it| it.package == PACKAGE && it.name == "state")
+        self.interfaces().any(|(_, it)| it.is_state())
+    }
+
+    pub(crate) fn use_http(&self) -> bool {
+        self.interfaces().any(|(_, it)| it.package == HTTP)
+    }
+
+    /// Everything that is imported must be granted, where a grant exists for it: a plugin that would be refused at its first
+    /// event is refused before. What is lacking, one line each.
+    fn not_granted(&self, Grants { plugin, settings }: Grants<'_>) -> Vec<String> {
+        let lacking = |(name, it): (&str, Interface<'_>)| {
+            let line = if it.is_state() && !settings.state {
+                "state: true"
+            } else if it.package == HTTP && settings.allowed_outbound_hosts.is_empty() {
+                "allowed_outbound_hosts: [\"https://HOST\"]"
+            } else {
+                return None;
+            };
+            Some(format!("`{name}`: `plugins.settings.{plugin}.{line}` in runtime.yaml would grant it"))
+        };
+        self.interfaces().filter(|(name, _)| refusal(name).is_none()).filter_map(lacking).collect()
+    }
+
+    fn interfaces(&self) -> impl Iterator<Item = (&str, Interface<'_>)> {
+        self.imports.iter().map(|name| (name.as_str(), Interface::parse(name)))
     }
 }
 
@@ -134,14 +173,28 @@ fn looks_like_text(bytes: &[u8]) -> bool {
     start.starts_with(b"(component") || start.starts_with(b"(module") || start.starts_with(b";;")
 }
 
-/// Checks that the component exports a handler and imports nothing that is not offered.
-pub(crate) fn check_world(component: &Component, engine: &Engine) -> Result<Names, LoadError> {
+/// Checks that the component exports a handler and imports nothing that is not offered or not granted. Without `grants`
+/// everything that is offered is granted.
+pub(crate) fn check_world(
+    component: &Component,
+    engine: &Engine,
+    grants: Option<Grants<'_>>,
+) -> Result<Names, LoadError> {
     let world = component.component_type();
     let exports: Vec<String> = world.exports(engine).map(|(name, _)| name.to_owned()).collect();
     let imports: Vec<String> = world.imports(engine).map(|(name, _)| name.to_owned()).collect();
     check_exports(&exports)?;
-    let refused: Vec<String> = imports.iter().filter_map(|name| refusal(name)).collect();
-    if refused.is_empty() { Ok(Names { imports, exports }) } else { Err(LoadError::UnknownImports(refused)) }
+    let mut refused: Vec<String> = imports.iter().filter_map(|name| refusal(name)).collect();
+    let names = Names { imports, exports };
+    let mut lacking = grants.map(|grants| names.not_granted(grants)).unwrap_or_default();
+    match (refused.is_empty(), lacking.is_empty()) {
+        (true, true) => Ok(names),
+        (true, false) => Err(LoadError::NotGranted(lacking)),
+        (false, _) => {
+            refused.append(&mut lacking);
+            Err(LoadError::UnknownImports(refused))
+        }
+    }
 }
 
 fn check_exports(exports: &[String]) -> Result<(), LoadError> {
@@ -170,14 +223,14 @@ fn refusal(import: &str) -> Option<String> {
         return None;
     }
     let why = match it.package {
-        "wasi:http" => {
-            "plugins have no HTTP; build without it (componentize-js: disable `http` and `fetch-event`) and emit an event instead"
+        HTTP => {
+            "of `wasi:http` this host offers `outgoing-handler` and `types` of WASI 0.2; a plugin is called with events, not with requests"
         }
         "wasi:sockets" => {
             "plugins have no network, and only the interfaces of WASI 0.2 are linked, with nothing behind them"
         }
         package if package.starts_with("wasi:") => {
-            "this host offers `cli`, `clocks`, `filesystem`, `io`, `random` and `sockets` of WASI 0.2"
+            "this host offers `cli`, `clocks`, `filesystem`, `http`, `io`, `random` and `sockets` of WASI 0.2"
         }
         _ => "this host offers `tidemill:plugin` and WASI 0.2 only",
     };
@@ -208,6 +261,10 @@ impl<'a> Interface<'a> {
         let (path, version) = text.split_once('@').unwrap_or((text, ""));
         let (package, name) = path.split_once('/').unwrap_or((path, ""));
         Self { package, name, version }
+    }
+
+    fn is_state(&self) -> bool {
+        self.package == PACKAGE && self.name == "state"
     }
 
     /// Whether wasmtime would link it to `offered`, a version below 1: the first two numbers must be the same.
@@ -255,13 +312,14 @@ mod tests {
             "tidemill:plugin/types@0.1.3",
             "wasi:cli/environment@0.2.12",
             "wasi:sockets/tcp@0.2.6",
+            "wasi:http/outgoing-handler@0.2.12",
         ] {
             assert_eq!(refusal(offered), None);
         }
         for (import, reason) in [
             ("tidemill:plugin/emit@0.2.0", "offers version 0.1.0"),
             ("tidemill:plugin/read-model@0.1.0", "no such import for handlers"),
-            ("wasi:http/outgoing-handler@0.2.10", "plugins have no HTTP"),
+            ("wasi:http/incoming-handler@0.2.10", "called with events, not with requests"),
             ("wasi:sockets/types@0.3.0", "plugins have no network"),
             ("wasi:cli/environment@0.3.0", "of WASI 0.2"),
             ("wasi:nn/graph@0.2.0", "of WASI 0.2"),

@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 use tidemill_core::config::PluginConfig;
 use tidemill_core::name::PluginName;
 use tokio::runtime::{Builder, Handle, Runtime};
-use wasmtime::component::Linker;
 
+use crate::audit::Recorder;
 use crate::bindings::HandlerPre;
 use crate::code::{Cast, Foundry};
 use crate::compiler::Compiler;
 use crate::component::{self, LoadError};
-use crate::guest::Guest;
+use crate::http::Network;
+use crate::imports::Linkers;
 use crate::instance::{Blueprint, Instance};
 use crate::plugin::{Description, Plugin};
+use crate::reach::Reach;
 use crate::ticker::Ticker;
 use crate::{imports, settings};
 
@@ -48,7 +50,8 @@ pub enum EngineError {
 /// Compiles and runs plugins. Dropping it stops the calls that are under way.
 pub struct Engine {
     wasm: wasmtime::Engine,
-    linker: Linker<Guest>,
+    linkers: Linkers,
+    network: Arc<Network>,
     ticker: Ticker,
     foundry: Foundry,
     options: EngineOptions,
@@ -77,7 +80,7 @@ impl Engine {
     /// Sets up the engine, its clock and its threads.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
         let wasm = settings::engine(options.pooling).map_err(|why| EngineError::Setup(format!("{why:#}")))?;
-        let linker = imports::linker(&wasm).map_err(|why| EngineError::Setup(format!("{why:#}")))?;
+        let linkers = imports::linkers(&wasm).map_err(|why| EngineError::Setup(format!("{why:#}")))?;
         let foundry = Foundry::new(options.compiler.clone(), options.cache_dir.clone(), options.cores);
         let ticker = Ticker::start(wasm.weak(), options.tick)?;
         let runtime = Builder::new_multi_thread()
@@ -85,7 +88,15 @@ impl Engine {
             .thread_name("guest")
             .enable_all()
             .build()?;
-        Ok(Self { wasm, linker, ticker, foundry, options, handle: runtime.handle().clone(), runtime: Some(runtime) })
+        let network = Arc::new(Network::default());
+        let handle = runtime.handle().clone();
+        Ok(Self { wasm, linkers, network, ticker, foundry, options, handle, runtime: Some(runtime) })
+    }
+
+    /// Sends the requests of plugins that are loaded from now on through another network.
+    pub fn with_network(mut self, network: Network) -> Self {
+        self.network = Arc::new(network);
+        self
     }
 
     /// Where calls of plugins belong. It is apart from the runtime of the brokers, so that guests which compute never
@@ -117,13 +128,37 @@ impl Engine {
     /// and seconds for one that holds an interpreter. Asynchronous code calls it from `spawn_blocking`, and never on a thread of [`runtime`](Self::runtime),
     /// where the instance is started.
     pub fn load(&self, name: &PluginName, bytes: &[u8], settings: &PluginConfig) -> Result<Plugin, LoadError> {
+        self.build(name, bytes, settings, None)
+    }
+
+    /// Like [`load`](Self::load), but the plugin may import what is not granted, and what it tries is recorded.
+    pub fn load_recorded(
+        &self,
+        name: &PluginName,
+        bytes: &[u8],
+        settings: &PluginConfig,
+        recorder: Arc<Recorder>,
+    ) -> Result<Plugin, LoadError> {
+        self.build(name, bytes, settings, Some(recorder))
+    }
+
+    fn build(
+        &self,
+        name: &PluginName,
+        bytes: &[u8],
+        settings: &PluginConfig,
+        recorder: Option<Arc<Recorder>>,
+    ) -> Result<Plugin, LoadError> {
         component::check_format(bytes)?;
         let Cast { component: compiled, digest, time: compile_time, cached } =
             self.foundry.cast(&self.wasm, name, bytes)?;
-        let names = component::check_world(&compiled, &self.wasm)?;
-        let pre = self.linker.instantiate_pre(&compiled).and_then(HandlerPre::new);
+        let grants = recorder.is_none().then_some(component::Grants { plugin: name, settings });
+        let names = component::check_world(&compiled, &self.wasm, grants)?;
+        let pre = self.linkers.of(&names).instantiate_pre(&compiled).and_then(HandlerPre::new);
         let pre = pre.map_err(|why| LoadError::Mismatch(format!("{why:#}")))?;
-        let blueprint = Arc::new(Blueprint::new(name.clone(), pre, settings.clone()));
+        let settings = Arc::new(settings.clone());
+        let reach = Arc::new(Reach::new(name, &settings, &self.network, recorder));
+        let blueprint = Arc::new(Blueprint::new(name.clone(), pre, Arc::clone(&settings), reach));
         let begun = Instant::now();
         let first = self.start(Arc::clone(&blueprint))?;
         let uses_state = names.use_state();

@@ -78,7 +78,16 @@ pub(crate) async fn bounded<T>(
 }
 
 /// The effects that the call wants, or why it failed.
-pub(crate) fn outcome(ended: Ended<'_>) -> Result<Effects, Failure> {
+pub(crate) fn outcome(mut ended: Ended<'_>) -> Result<Effects, Failure> {
+    let denied = ended.call.as_mut().and_then(|call| call.denied.take());
+    decide(ended).map_err(|failure| match denied {
+        // Most likely the reason: a handler cannot do its work without what it was denied.
+        Some(denied) => Failure { text: format!("{}\n{denied}", failure.text), ..failure },
+        None => failure,
+    })
+}
+
+fn decide(ended: Ended<'_>) -> Result<Effects, Failure> {
     let Ended { returned, call, keeper } = ended;
     let log = keeper.log;
     let Some(call) = call else {

@@ -10,11 +10,14 @@ use tidemill_core::port::{Call, CallSettings, Origin};
 use tidemill_core::state::StateSession;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::call_log::SharedLog;
 use crate::cpu::CpuMeter;
+use crate::http::{self, Http};
 use crate::limiter::Limiter;
 use crate::outlet::Outlet;
+use crate::reach::Reach;
 use crate::stdio::{Output, Stream};
 
 /// Bytes that a guest may ask WASI's random source for at once.
@@ -25,6 +28,7 @@ pub(crate) struct Guest {
     pub(crate) limiter: Limiter,
     pub(crate) log: SharedLog,
     pub(crate) settings: Arc<PluginConfig>,
+    pub(crate) reach: Arc<Reach>,
     /// When the guest is interrupted.
     pub(crate) deadline: Instant,
     /// The CPU time of the call, for which it is interrupted too.
@@ -32,6 +36,8 @@ pub(crate) struct Guest {
     /// `None` while the instance starts and between calls.
     pub(crate) call: Option<CurrentCall>,
     wasi: WasiCtx,
+    http: Http,
+    http_context: WasiHttpCtx,
     resources: ResourceTable,
 }
 
@@ -43,33 +49,54 @@ pub(crate) struct CurrentCall {
     pub(crate) state: Option<StateSession>,
     /// Why the state could not be reached. It decides the call's end, whatever the guest makes of it.
     pub(crate) unavailable: Option<String>,
+    /// The first request over HTTP that was refused by a grant or a limit. The guest may live with it; if the call fails, the
+    /// failure says so.
+    pub(crate) denied: Option<String>,
 }
 
 // === impl Guest ===
 
 impl Guest {
-    pub(crate) fn new(settings: Arc<PluginConfig>, outlet: Arc<Outlet>, deadline: Instant, cpu: Arc<CpuMeter>) -> Self {
+    pub(crate) fn new(
+        settings: Arc<PluginConfig>,
+        outlet: Arc<Outlet>,
+        reach: Arc<Reach>,
+        deadline: Instant,
+        cpu: Arc<CpuMeter>,
+    ) -> Self {
         let log = SharedLog::new(outlet, &settings.limits);
         let mut resources = ResourceTable::new();
         // Streams, pollables and the like, each of which is a handle of the guest too.
         resources.set_max_capacity(usize::try_from(settings.limits.handles).unwrap_or(usize::MAX));
         Self {
             limiter: Limiter::new(&settings.limits),
-            wasi: empty_wasi(&log),
+            wasi: wasi(&log, &settings),
+            http: Http::new(Arc::clone(&reach.outbound), log.clone()),
+            http_context: http::context(),
             resources,
             log,
             settings,
+            reach,
             deadline,
             cpu,
             call: None,
         }
     }
+
+    /// Takes the call away from the instance, and everything that it left open.
+    pub(crate) fn end_call(&mut self) -> Option<CurrentCall> {
+        let denied = self.http.end_call();
+        self.call.take().map(|call| CurrentCall { denied, ..call })
+    }
 }
 
-/// WASI with nothing in it: no files, arguments, environment or network. Interpreters import all of it and use little.
-fn empty_wasi(log: &SharedLog) -> WasiCtx {
+/// WASI with next to nothing in it: no files, arguments or network, and of the environment only what `env` gives.
+/// Interpreters import all of it and use little.
+fn wasi(log: &SharedLog, settings: &PluginConfig) -> WasiCtx {
     let output = |stream| Output { stream, log: log.clone() };
+    let env: Vec<_> = settings.env.iter().collect();
     WasiCtxBuilder::new()
+        .envs(&env)
         .stdout(output(Stream::Out))
         .stderr(output(Stream::Err))
         .allow_tcp(false)
@@ -85,6 +112,13 @@ impl WasiView for Guest {
     }
 }
 
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.http.in_call = self.call.is_some();
+        WasiHttpCtxView { hooks: &mut self.http, table: &mut self.resources, ctx: &mut self.http_context }
+    }
+}
+
 // === impl CurrentCall ===
 
 impl CurrentCall {
@@ -96,6 +130,7 @@ impl CurrentCall {
             emits: EmitCollector::new(),
             state: call.state.take(),
             unavailable: None,
+            denied: None,
         }
     }
 }

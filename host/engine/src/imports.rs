@@ -12,17 +12,39 @@ mod state;
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::bindings::{Handler, tidemill::plugin::types};
+use crate::component::Names;
 use crate::guest::Guest;
 
 /// Why an import that belongs to a call was refused: the guest used it while it was starting.
 const NO_CALL: &str = "it can be used only while an event is handled, not while the plugin starts";
 
-/// Everything that is offered to a handler: the contract's imports and WASI 0.2.
-pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
+/// Everything that is offered to handlers. Each linker is built once and never cloned (CVE-2026-34983).
+pub(crate) struct Linkers {
+    /// The contract's imports and WASI 0.2.
+    plain: Linker<Guest>,
+    /// The same, and `wasi:http`.
+    http: Linker<Guest>,
+}
+
+pub(crate) fn linkers(engine: &wasmtime::Engine) -> wasmtime::Result<Linkers> {
+    let plain = linker(engine)?;
+    let mut http = linker(engine)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut http)?;
+    Ok(Linkers { plain, http })
+}
+
+fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     Handler::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
     Ok(linker)
+}
+
+impl Linkers {
+    /// The linker for a component. Whether it may import HTTP was asked before.
+    pub(crate) fn of(&self, names: &Names) -> &Linker<Guest> {
+        if names.use_http() { &self.http } else { &self.plain }
+    }
 }
 
 impl types::Host for Guest {}

@@ -23,6 +23,7 @@ use crate::cpu::CpuMeter;
 use crate::failure::{self, Ended, Keeper, Phase};
 use crate::guest::{CurrentCall, Guest};
 use crate::outlet::Outlet;
+use crate::reach::Reach;
 
 /// What all instances of one build of a plugin are made from.
 pub(crate) struct Blueprint {
@@ -30,6 +31,7 @@ pub(crate) struct Blueprint {
     pub(crate) pre: HandlerPre<Guest>,
     pub(crate) settings: Arc<PluginConfig>,
     outlet: Arc<Outlet>,
+    reach: Arc<Reach>,
 }
 
 /// A started instance.
@@ -51,9 +53,14 @@ pub(crate) struct Instance {
 // === impl Blueprint ===
 
 impl Blueprint {
-    pub(crate) fn new(name: PluginName, pre: HandlerPre<Guest>, settings: PluginConfig) -> Self {
+    pub(crate) fn new(
+        name: PluginName,
+        pre: HandlerPre<Guest>,
+        settings: Arc<PluginConfig>,
+        reach: Arc<Reach>,
+    ) -> Self {
         let outlet = Arc::new(Outlet::new(name.clone(), &settings));
-        Self { name, pre, settings: Arc::new(settings), outlet }
+        Self { name, pre, settings, outlet, reach }
     }
 }
 
@@ -110,10 +117,11 @@ impl Instance {
         self.sound = returned.is_ok();
 
         let guest = self.store.data_mut();
+        let call = guest.end_call();
         let mut log = guest.log.lock();
         log.end();
         let keeper = Keeper { limits: &guest.settings.limits, limiter: &guest.limiter, log: &log };
-        failure::outcome(Ended { returned, call: guest.call.take(), keeper })
+        failure::outcome(Ended { returned, call, keeper })
     }
 
     fn begin(&mut self, call: &mut Call<'_>, deadline: Instant) {
@@ -131,7 +139,8 @@ impl Instance {
 }
 
 fn store(blueprint: &Blueprint, deadline: Instant, cpu: Arc<CpuMeter>) -> Store<Guest> {
-    let guest = Guest::new(Arc::clone(&blueprint.settings), Arc::clone(&blueprint.outlet), deadline, cpu);
+    let (outlet, reach) = (Arc::clone(&blueprint.outlet), Arc::clone(&blueprint.reach));
+    let guest = Guest::new(Arc::clone(&blueprint.settings), outlet, reach, deadline, cpu);
     let mut store = Store::new(blueprint.pre.engine(), guest);
     let limits = &blueprint.settings.limits;
     store.set_hostcall_fuel(failure::handed_over_bytes(limits));

@@ -13,6 +13,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+mod audit;
 mod bindings;
 mod cache;
 mod call_log;
@@ -23,21 +24,25 @@ mod cpu;
 mod engine;
 mod failure;
 mod guest;
+mod http;
 mod imports;
 mod instance;
 mod limiter;
 mod outlet;
 mod plugin;
 mod pool;
+mod reach;
 mod redact;
 mod settings;
 mod start_guard;
 mod stdio;
 mod ticker;
 
+pub use audit::{Recorder, Tried};
 pub use compiler::{ChildCompiler, CompileError, CompileLimits, Compiler, compile_child};
 pub use component::LoadError;
 pub use engine::{Engine, EngineError, EngineOptions};
+pub use http::{Network, Resolve, System};
 pub use plugin::{Description, Plugin};
 
 /// The version of wasmtime that plugins are compiled and run with. wasmtime does not tell it at run time.

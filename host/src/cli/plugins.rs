@@ -1,5 +1,7 @@
 //! `tidemill plugins`: what plugins there are, what they are made of, and which builds may run.
 
+mod audit;
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -33,6 +35,12 @@ pub(super) enum Verb {
     /// Let a quarantined file run again.
     #[command(after_help = "Example: tidemill plugins release fraud-check")]
     Release { plugin: String },
+    /// Run a plugin over events, commit nothing, and print the least that must be granted to it.
+    ///
+    /// Every import is open and every emit is taken, to learn what the plugin tries; nothing of it is published or kept. HTTP
+    /// requests are recorded and denied, except to hosts that are granted already: those are sent.
+    #[command(after_help = "Example: tidemill plugins audit fraud-check --events examples/shop/events.jsonl")]
+    Audit(audit::AuditArgs),
     /// Write the digests of all plugins to `plugins.lock`; from then on only these builds are loaded.
     #[command(after_help = "Example: tidemill plugins lock")]
     Lock,
@@ -41,6 +49,7 @@ pub(super) enum Verb {
 pub(super) async fn plugins(path: &Path, output: Output, verb: Verb) -> Result<ExitCode> {
     let config = files::load_config(path)?.config;
     match verb {
+        Verb::Audit(args) => audit::audit(&config, output, args).await,
         Verb::List => list(&config, output).await,
         Verb::Inspect { plugin } => inspect(&config, output, &named(&plugin)?).await,
         Verb::Rollback { plugin } => {

@@ -31,13 +31,14 @@ fn rebuilt_from_their_sources_the_components_do_the_same() {
 /// Imports and exports by plugin.
 fn shapes(folder: &Path) -> BTreeMap<String, (Vec<String>, Vec<String>)> {
     let engine = Engine::new(EngineOptions::default()).unwrap();
+    let granted = PluginConfig { state: true, ..PluginConfig::default() };
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     files
         .filter(|path| path.extension().is_some_and(|extension| extension == "wasm"))
         .map(|path| {
             let name = path.file_stem().unwrap().to_string_lossy().into_owned();
             let bytes = fs::read(&path).unwrap();
-            let plugin = engine.load(&PluginName::try_new(&name).unwrap(), &bytes, &PluginConfig::default()).unwrap();
+            let plugin = engine.load(&PluginName::try_new(&name).unwrap(), &bytes, &granted).unwrap();
             let described = plugin.describe();
             (name, (described.imports.clone(), described.exports.clone()))
         })

@@ -122,6 +122,25 @@ pub(super) async fn spaces_are_kept_apart(bench: Bench) {
     assert_eq!(bench.broker.state_keys(&longer, "").await.unwrap(), ["x"]);
 }
 
+pub(super) async fn no_key_reaches_into_another_space(bench: Bench) {
+    let scene = bench.scene().await;
+    let (victim, hostile) = (bench.space("victim"), bench.space("hostile"));
+    put(&bench, &scene, &victim, vec![write("x", "secret", None)]).await;
+    let up = format!("../{victim}/x");
+    let dotted = format!("{victim}.x");
+    let keys = ["../x", "*", ">", "x.*", "..", "/", up.as_str(), dotted.as_str(), victim.as_str()];
+    for key in keys {
+        assert_eq!(value(&bench, &hostile, key).await, None, "{key}");
+    }
+    put(&bench, &scene, &hostile, keys.iter().map(|key| write(key, "mine", None)).collect()).await;
+    put(&bench, &scene, &hostile, keys.iter().map(|key| delete(key, None)).collect()).await;
+    assert_eq!(value(&bench, &victim, "x").await.as_deref(), Some("secret"));
+    assert_eq!(bench.broker.state_keys(&victim, "").await.unwrap(), ["x"]);
+    for prefix in ["", "../", "*", ">"] {
+        assert_eq!(bench.broker.state_keys(&hostile, prefix).await.unwrap(), [""; 0], "{prefix}");
+    }
+}
+
 pub(super) async fn a_changed_key_is_a_conflict_and_nothing_is_written(bench: Bench) {
     let scene = bench.scene().await;
     let space = bench.space("s");

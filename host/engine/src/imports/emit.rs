@@ -12,6 +12,9 @@ impl Host for Guest {
         let Some(call) = &mut self.call else {
             return Err(EmitError::Invalid(NO_CALL.to_owned()));
         };
+        if let Some(recorder) = &self.reach.recorder {
+            recorder.emit(&call.route.route, &event.to);
+        }
         call.emits.emit(request(event), &call.route.grant, &call.route.limits).map_err(refused)
     }
 }

@@ -55,6 +55,9 @@ impl Host for Guest {
 struct Outage<'a>(&'a mut Option<String>);
 
 fn open(guest: &mut Guest) -> Result<(&mut StateSession, &Limits, Outage<'_>), GuestError> {
+    if let Some(recorder) = &guest.reach.recorder {
+        recorder.state();
+    }
     match &mut guest.call {
         Some(CurrentCall { state: Some(state), route, unavailable, .. }) => {
             Ok((state, &route.limits, Outage(unavailable)))

@@ -11,7 +11,7 @@ use tidemill_engine::{Engine, EngineOptions};
 use wit_parser::Resolve;
 
 use crate::guest::{EMIT, STATE, answering, contract, dummy};
-use crate::rig::{call_on, load, refusal, route};
+use crate::rig::{call_on, load, refusal, route, try_load};
 
 #[tokio::test]
 async fn a_handler_is_described() {
@@ -70,7 +70,7 @@ async fn a_component_of_another_world_is_refused() {
 #[tokio::test]
 async fn all_imports_that_are_not_offered_are_listed() {
     let mut resolve = contract("0.1.0");
-    resolve.push_str("http.wit", "package wasi:http@0.2.10; interface outgoing-handler { handle: func(); }").unwrap();
+    resolve.push_str("http.wit", "package wasi:http@0.2.10; interface outgoing-handler { handle: func(); } interface incoming-handler { handle: func(); }").unwrap();
     resolve
         .push_str(
             "acme.wit",
@@ -78,17 +78,22 @@ async fn all_imports_that_are_not_offered_are_listed() {
              interface send { send: func(); }
              world needy {
                  import send;
+                 import tidemill:plugin/state@0.1.0;
                  import wasi:http/outgoing-handler@0.2.10;
+                 import wasi:http/incoming-handler@0.2.10;
                  export tidemill:plugin/event-handler@0.1.0;
              }",
         )
         .unwrap();
-    let told = refusal(&dummy(&resolve, "needy"));
+    let told = try_load(&dummy(&resolve, "needy"), &PluginConfig::default()).err().unwrap().to_string();
     let lines: Vec<&str> = told.lines().collect();
     assert_eq!(lines[0], "imports what this host does not offer:");
     assert!(told.contains("\n  - `acme:mail/send@1.0.0`: this host offers"), "{told}");
-    assert!(told.contains("\n  - `wasi:http/outgoing-handler@0.2.10`: plugins have no HTTP"), "{told}");
-    assert_eq!(lines.len(), 3, "{told}");
+    assert!(told.contains("\n  - `wasi:http/incoming-handler@0.2.10`: of `wasi:http` this host offers"), "{told}");
+    // What would only need a grant is told with it, so that nobody has to come back twice.
+    assert!(told.contains("\n  - `tidemill:plugin/state@0.1.0`: `plugins.settings.guest.state: true` in"), "{told}");
+    assert!(told.contains("\n  - `wasi:http/outgoing-handler@0.2.10`: `plugins.settings.guest.allowed_"), "{told}");
+    assert_eq!(lines.len(), 5, "{told}");
 }
 
 #[tokio::test]

@@ -7,14 +7,17 @@
 mod artifacts;
 mod cpu;
 mod floods;
+mod grants;
 mod guest;
 mod handling;
 mod hostile;
+mod http;
 mod instances;
 mod isolation;
 mod loading;
 mod logging;
 mod memory;
 mod rig;
+mod server;
 mod shop;
 mod state;

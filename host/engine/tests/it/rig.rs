@@ -28,12 +28,17 @@ pub(crate) fn load_with(component: &[u8], settings: &PluginConfig) -> Plugin {
 }
 
 pub(crate) fn load(component: &[u8]) -> Plugin {
-    load_with(component, &PluginConfig::default())
+    load_with(component, &granted())
+}
+
+/// Settings that grant keyed state, for guests that are not about grants.
+pub(crate) fn granted() -> PluginConfig {
+    PluginConfig { state: true, ..PluginConfig::default() }
 }
 
 /// What a component that cannot be loaded is told.
 pub(crate) fn refusal(component: &[u8]) -> String {
-    match try_load(component, &PluginConfig::default()) {
+    match try_load(component, &granted()) {
         Ok(plugin) => panic!("the component was accepted: {:?}", plugin.describe()),
         Err(why) => why.to_string(),
     }

@@ -27,6 +27,11 @@ enum Store {
     Panics,
 }
 
+/// A session of a plugin whose state holds nothing.
+pub(crate) fn session_of(plugin: &str) -> StateSession {
+    StateSpace::new(PluginName::try_new(plugin).unwrap(), Arc::new(Store::Unreachable)).session()
+}
+
 fn session(store: Store) -> StateSession {
     StateSpace::new(PluginName::try_new("guest").unwrap(), Arc::new(store)).session()
 }
