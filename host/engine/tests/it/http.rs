@@ -208,7 +208,7 @@ async fn a_request_cannot_be_pointed_elsewhere_by_its_path_or_headers() {
 }
 
 #[tokio::test]
-async fn of_a_thousand_requests_at_once_those_beyond_the_limit_are_errors() {
+async fn of_hundreds_of_requests_at_once_those_beyond_the_limit_are_errors() {
     let server = Server::start().await;
     let plugin = asker(&server, |limits| {
         limits.http_requests = 4;
