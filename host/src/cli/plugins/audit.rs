@@ -24,7 +24,7 @@ const MAX_SHOWN_FAILURES: usize = 5;
 const MAX_FAILURE_BYTES: usize = 300;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct AuditArgs {
+pub(in crate::cli) struct AuditArgs {
     /// The plugin, as in `handler` of a route.
     plugin: String,
     /// Events as `tidemill emit` takes them; `-` for standard input.
