@@ -1,5 +1,7 @@
 //! A folder with a configuration, a broker behind it, and the binary run in it.
 
+mod host;
+
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -16,6 +18,8 @@ use tidemill_core::name::{PluginName, RouteName, StreamName};
 use tidemill_core::port::{Broker, Commit};
 use tidemill_core::retry::RetryPolicy;
 use tidemill_core::subject::{Subject, SubjectPattern};
+
+pub(crate) use self::host::Host;
 
 /// The repository.
 pub(crate) fn root() -> PathBuf {

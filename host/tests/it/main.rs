@@ -8,6 +8,10 @@ mod cli;
 mod compiling;
 mod conservation;
 mod docs;
+#[path = "../../engine/tests/it/guest.rs"]
+#[allow(dead_code, reason = "the engine's tests use the rest of it")]
+mod guest;
 mod harness;
 mod plugins;
+mod reload;
 mod shop;
