@@ -31,6 +31,8 @@ pub struct Candidate {
     pub remembered: BTreeMap<PluginName, NewBuild>,
     /// Files that were looked at and refused; what runs in their place goes on.
     pub refused: BTreeMap<PluginName, Refused>,
+    /// Plugins whose file holds what runs, whatever was refused before.
+    pub reconciled: BTreeSet<PluginName>,
 }
 
 /// The schemas and the files that they were made of.
@@ -58,7 +60,9 @@ pub struct Known {
 
 /// What became of one plugin's file.
 enum Judged {
-    /// What runs is what the file holds, or the file was refused before.
+    /// The file holds what runs.
+    Runs,
+    /// The file was refused before.
     Unchanged,
     New(NewBuild),
     Refused(Refused),
@@ -90,6 +94,7 @@ impl Candidate {
             builds: BTreeMap::new(),
             remembered: BTreeMap::new(),
             refused: BTreeMap::new(),
+            reconciled: BTreeSet::new(),
             config: Arc::clone(&config),
         };
         let mut problems = Vec::new();
@@ -109,6 +114,7 @@ impl Candidate {
     ) {
         match judged {
             Judged::Unchanged => {}
+            Judged::Runs => drop(self.reconciled.insert(name)),
             Judged::New(build) => {
                 if judge.current.is_none()
                     && let Some(before) = judge.remembered(&name).filter(|before| before.digest != build.digest)
@@ -143,7 +149,7 @@ pub fn check_plugins(
     for (name, judged) in judge.all() {
         match judged {
             Judged::Refused(refused) => problems.push(judge.problem(&name, &refused)),
-            Judged::New(_) | Judged::Unchanged => well.push(name),
+            Judged::New(_) | Judged::Runs | Judged::Unchanged => well.push(name),
         }
     }
     (well, (!problems.is_empty()).then(|| unusable(&problems)))
@@ -213,7 +219,8 @@ impl Judge<'_> {
         let known = self.current.and_then(|current| current.plugins.get(name));
         let settings = self.config.plugins.of(name);
         let refused = match self.provenance.examine(name) {
-            Ok(file) if known.is_some_and(|known| known.has_judged(&file.digest, &settings)) => {
+            Ok(file) if known.is_some_and(|known| known.runs(&file.digest, &settings)) => return Judged::Runs,
+            Ok(file) if known.is_some_and(|known| known.has_refused(&file.digest, &settings)) => {
                 return Judged::Unchanged;
             }
             Ok(file) => {
@@ -294,9 +301,13 @@ impl Judge<'_> {
 // === impl Known ===
 
 impl Known {
-    /// Whether the file is what runs, or was refused before, with the same settings.
-    fn has_judged(&self, digest: &Digest, settings: &PluginConfig) -> bool {
+    fn runs(&self, digest: &Digest, settings: &PluginConfig) -> bool {
+        self.settings == *settings && self.digest == *digest
+    }
+
+    /// Whether the file was refused before with the same settings.
+    fn has_refused(&self, digest: &Digest, settings: &PluginConfig) -> bool {
         let refused = self.refused.as_ref().and_then(|refused| refused.digest.as_ref());
-        self.settings == *settings && (self.digest == *digest || refused == Some(digest))
+        self.settings == *settings && refused == Some(digest)
     }
 }

@@ -103,7 +103,9 @@ impl Reloader {
                 continue;
             }
             let result = self.look(stop.clone()).await;
-            seen = Some(now);
+            // While the broker is away the next look tries again; anything else stays as it is until a file changes.
+            let again = result.as_ref().is_err_and(exit::is_unavailable);
+            seen = (!again).then_some(now);
             if let Some(request) = request {
                 // Whoever asked may be gone.
                 drop(request.send(result.map_err(|error| exit::text(&error))));
@@ -118,8 +120,12 @@ impl Reloader {
             Ok(changes) if changes.is_empty() => {}
             Ok(changes) => {
                 let text = changes.to_string();
-                tracing::info!(changes = text, "Changes on disk are in effect");
-                self.tell(true, text);
+                if changes.refused.is_empty() {
+                    tracing::info!(changes = text, "Changes on disk are in effect");
+                } else {
+                    tracing::warn!(changes = text, "Changes on disk are in effect, but not all of them");
+                }
+                self.tell(changes.refused.is_empty(), text);
             }
             Err(error) => {
                 let text = exit::text(error);
