@@ -19,7 +19,7 @@ use crate::deployment::NewBuild;
 use crate::exit::{Coded, Kind};
 use crate::files;
 use crate::plugins::{Digest, PluginFile};
-use crate::provenance::{Provenance, Refused};
+use crate::provenance::{Cause, Provenance, Refused};
 
 /// What may take over.
 pub struct Candidate {
@@ -207,7 +207,7 @@ impl Judge<'_> {
                 .map(|(name, thread)| {
                     let judged = thread.join().unwrap_or_else(|_| {
                         let why = "could not be loaded, because the host panicked; this is a defect of Tidemill";
-                        Judged::Refused(Refused { digest: None, why: why.to_owned() })
+                        Judged::Refused(Refused { digest: None, cause: Cause::Code, why: why.to_owned() })
                     });
                     (name.clone(), judged)
                 })
@@ -227,14 +227,14 @@ impl Judge<'_> {
                 let digest = Some(file.digest.clone());
                 match self.load(name, file, &settings) {
                     Ok(build) => return Judged::New(build),
-                    Err(error) => Refused { digest, why: format!("{error:#}") },
+                    Err(error) => Refused { digest, cause: Cause::Code, why: format!("{error:#}") },
                 }
             }
             Err(refused) => refused,
         };
         match known {
             // That was told before. What runs goes on, with the settings of now.
-            Some(known) if known.refused.as_ref().is_some_and(|before| before.digest == refused.digest) => {
+            Some(known) if known.refused.as_ref().is_some_and(|before| *before == refused) => {
                 self.resettle(name, known, settings)
             }
             _ => Judged::Refused(refused),
@@ -253,9 +253,11 @@ impl Judge<'_> {
                 bytes: Arc::clone(&known.bytes),
                 settings,
             }),
-            Err(why) => {
-                Judged::Refused(Refused { digest: Some(known.digest.clone()), why: format!("the running build {why}") })
-            }
+            Err(why) => Judged::Refused(Refused {
+                digest: Some(known.digest.clone()),
+                cause: Cause::Code,
+                why: format!("the running build {why}"),
+            }),
         }
     }
 
@@ -268,17 +270,23 @@ impl Judge<'_> {
 
     /// The build that ran last before this process began, if it still can.
     fn remembered(&self, name: &PluginName) -> Option<NewBuild> {
-        let history = self.provenance.history();
-        let digest = history.live(name)?;
-        let bytes = history.build(&digest)?;
+        let digest = self.provenance.history().live(name)?;
         let settings = self.config.plugins.of(name);
-        match self.engine.load(name, &bytes, &settings) {
-            Ok(plugin) => Some(NewBuild { plugin: Arc::new(plugin), digest, bytes: bytes.into(), settings }),
-            Err(why) => {
-                tracing::warn!(plugin = %name, %digest, reason = %why, "The build that ran last cannot be loaded any more");
-                None
-            }
-        }
+        let loaded = self.provenance.examine_remembered(name, &digest).and_then(|file| {
+            let plugin = self.engine.load(name, &file.bytes, &settings).map_err(|why| anyhow!("it {why}"))?;
+            Ok(NewBuild {
+                plugin: Arc::new(plugin),
+                digest: file.digest,
+                bytes: file.bytes.into(),
+                settings: settings.clone(),
+            })
+        });
+        loaded
+            .inspect_err(|error| {
+                let reason = format!("{error:#}");
+                tracing::warn!(plugin = %name, %digest, reason, "The build that ran last cannot be used any more");
+            })
+            .ok()
     }
 
     fn runs(&self, name: &PluginName) -> bool {
@@ -305,9 +313,9 @@ impl Known {
         self.settings == *settings && self.digest == *digest
     }
 
-    /// Whether the file was refused before with the same settings.
+    /// Whether the file's code was refused before, with the same settings. Compiling it again would change nothing.
     fn has_refused(&self, digest: &Digest, settings: &PluginConfig) -> bool {
-        let refused = self.refused.as_ref().and_then(|refused| refused.digest.as_ref());
-        self.settings == *settings && refused == Some(digest)
+        let code = self.refused.as_ref().filter(|refused| refused.cause == Cause::Code);
+        self.settings == *settings && code.is_some_and(|refused| refused.digest.as_ref() == Some(digest))
     }
 }

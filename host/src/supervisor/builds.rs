@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use tidemill_core::generation::Generation;
@@ -13,7 +13,7 @@ use tidemill_core::trial::{Grounds, Standing, Trial};
 use super::{Running, Supervisor};
 use crate::deployment::{Concluded, Deployment, NewBuild};
 use crate::plugins::Digest;
-use crate::provenance::{Provenance, Refused};
+use crate::provenance::Provenance;
 
 // === impl Supervisor ===
 
@@ -93,14 +93,12 @@ impl Supervisor {
         match standing {
             Standing::RolledBack(grounds) => {
                 tracing::error!(
-                    plugin = %name, digest = %gone_digest, reason = %grounds, serving = %kept,
+                    plugin = %name, digest = %gone_digest, reason = grounds.to_string(), serving = %kept,
                     "A build is rolled back and quarantined; the build before it serves again, and no event was dead-lettered for it"
                 );
-                let why = format!("it was rolled back and is quarantined: {grounds}");
-                deployment.refused = Some((Refused { digest: Some(gone_digest.clone()), why }, SystemTime::now()));
+                deployment.refuse_gone(gone_digest, &grounds.to_string());
             }
             _ => {
-                deployment.refused = None;
                 tracing::info!(plugin = %name, digest = %kept, "A build has passed its probation");
             }
         }
@@ -150,8 +148,7 @@ impl Supervisor {
         tracing::warn!(plugin = %name, digest = %bad, serving = %build.digest, "A build is rolled back by hand and quarantined");
         let gone = Arc::clone(deployment.build().current());
         *deployment = deployment.put_back(build);
-        let why = format!("it was rolled back and is quarantined: {}", Grounds::Asked);
-        deployment.refused = Some((Refused { digest: Some(bad.clone()), why }, SystemTime::now()));
+        deployment.refuse_gone(&bad, &Grounds::Asked.to_string());
         let drain = config.plugins.drain_timeout;
         self.reserve(&mut running, name);
         self.retire(vec![gone], drain);

@@ -215,7 +215,7 @@ impl fmt::Display for Changes {
             ("routes started", &self.started),
             ("routes restarted", &self.restarted),
             ("routes stopped", &self.stopped),
-            ("plugins with another build", &self.plugins),
+            ("plugins loaded", &self.plugins),
             ("plugin files refused", &self.refused),
         ];
         let mut parts: Vec<String> = lists
@@ -231,8 +231,13 @@ impl fmt::Display for Changes {
 }
 
 fn tell_refused(name: &PluginName, refused: &Refused, deployment: &Deployment) {
-    tracing::error!(
-        plugin = %name, digest = refused.digest.as_ref().map(tracing::field::display), reason = refused.why,
-        serving = %deployment.digest(), "A plugin file is refused; the build that runs goes on"
-    );
+    let (serving, reason) = (deployment.digest(), &refused.why);
+    match &refused.digest {
+        Some(digest) => {
+            tracing::error!(plugin = %name, %digest, reason, %serving, "A plugin file is refused; the good build serves")
+        }
+        None => {
+            tracing::error!(plugin = %name, reason, %serving, "A plugin file cannot be read; the good build serves")
+        }
+    }
 }
