@@ -19,7 +19,7 @@ use crate::deployment::NewBuild;
 use crate::exit::{Coded, Kind};
 use crate::files;
 use crate::plugins::{Digest, PluginFile};
-use crate::provenance::{Provenance, Refused};
+use crate::provenance::{Cause, Provenance, Refused};
 
 /// What may take over.
 pub struct Candidate {
@@ -31,6 +31,8 @@ pub struct Candidate {
     pub remembered: BTreeMap<PluginName, NewBuild>,
     /// Files that were looked at and refused; what runs in their place goes on.
     pub refused: BTreeMap<PluginName, Refused>,
+    /// Plugins whose file holds what runs, whatever was refused before.
+    pub reconciled: BTreeSet<PluginName>,
 }
 
 /// The schemas and the files that they were made of.
@@ -58,7 +60,9 @@ pub struct Known {
 
 /// What became of one plugin's file.
 enum Judged {
-    /// What runs is what the file holds, or the file was refused before.
+    /// The file holds what runs.
+    Runs,
+    /// The file was refused before.
     Unchanged,
     New(NewBuild),
     Refused(Refused),
@@ -90,6 +94,7 @@ impl Candidate {
             builds: BTreeMap::new(),
             remembered: BTreeMap::new(),
             refused: BTreeMap::new(),
+            reconciled: BTreeSet::new(),
             config: Arc::clone(&config),
         };
         let mut problems = Vec::new();
@@ -109,6 +114,7 @@ impl Candidate {
     ) {
         match judged {
             Judged::Unchanged => {}
+            Judged::Runs => drop(self.reconciled.insert(name)),
             Judged::New(build) => {
                 if judge.current.is_none()
                     && let Some(before) = judge.remembered(&name).filter(|before| before.digest != build.digest)
@@ -143,7 +149,7 @@ pub fn check_plugins(
     for (name, judged) in judge.all() {
         match judged {
             Judged::Refused(refused) => problems.push(judge.problem(&name, &refused)),
-            Judged::New(_) | Judged::Unchanged => well.push(name),
+            Judged::New(_) | Judged::Runs | Judged::Unchanged => well.push(name),
         }
     }
     (well, (!problems.is_empty()).then(|| unusable(&problems)))
@@ -201,7 +207,7 @@ impl Judge<'_> {
                 .map(|(name, thread)| {
                     let judged = thread.join().unwrap_or_else(|_| {
                         let why = "could not be loaded, because the host panicked; this is a defect of Tidemill";
-                        Judged::Refused(Refused { digest: None, why: why.to_owned() })
+                        Judged::Refused(Refused { digest: None, cause: Cause::Code, why: why.to_owned() })
                     });
                     (name.clone(), judged)
                 })
@@ -213,21 +219,22 @@ impl Judge<'_> {
         let known = self.current.and_then(|current| current.plugins.get(name));
         let settings = self.config.plugins.of(name);
         let refused = match self.provenance.examine(name) {
-            Ok(file) if known.is_some_and(|known| known.has_judged(&file.digest, &settings)) => {
+            Ok(file) if known.is_some_and(|known| known.runs(&file.digest, &settings)) => return Judged::Runs,
+            Ok(file) if known.is_some_and(|known| known.has_refused(&file.digest, &settings)) => {
                 return Judged::Unchanged;
             }
             Ok(file) => {
                 let digest = Some(file.digest.clone());
                 match self.load(name, file, &settings) {
                     Ok(build) => return Judged::New(build),
-                    Err(error) => Refused { digest, why: format!("{error:#}") },
+                    Err(error) => Refused { digest, cause: Cause::Code, why: format!("{error:#}") },
                 }
             }
             Err(refused) => refused,
         };
         match known {
             // That was told before. What runs goes on, with the settings of now.
-            Some(known) if known.refused.as_ref().is_some_and(|before| before.digest == refused.digest) => {
+            Some(known) if known.refused.as_ref().is_some_and(|before| *before == refused) => {
                 self.resettle(name, known, settings)
             }
             _ => Judged::Refused(refused),
@@ -246,9 +253,11 @@ impl Judge<'_> {
                 bytes: Arc::clone(&known.bytes),
                 settings,
             }),
-            Err(why) => {
-                Judged::Refused(Refused { digest: Some(known.digest.clone()), why: format!("the running build {why}") })
-            }
+            Err(why) => Judged::Refused(Refused {
+                digest: Some(known.digest.clone()),
+                cause: Cause::Code,
+                why: format!("the running build {why}"),
+            }),
         }
     }
 
@@ -261,17 +270,23 @@ impl Judge<'_> {
 
     /// The build that ran last before this process began, if it still can.
     fn remembered(&self, name: &PluginName) -> Option<NewBuild> {
-        let history = self.provenance.history();
-        let digest = history.live(name)?;
-        let bytes = history.build(&digest)?;
+        let digest = self.provenance.history().live(name)?;
         let settings = self.config.plugins.of(name);
-        match self.engine.load(name, &bytes, &settings) {
-            Ok(plugin) => Some(NewBuild { plugin: Arc::new(plugin), digest, bytes: bytes.into(), settings }),
-            Err(why) => {
-                tracing::warn!(plugin = %name, %digest, reason = %why, "The build that ran last cannot be loaded any more");
-                None
-            }
-        }
+        let loaded = self.provenance.examine_remembered(name, &digest).and_then(|file| {
+            let plugin = self.engine.load(name, &file.bytes, &settings).map_err(|why| anyhow!("it {why}"))?;
+            Ok(NewBuild {
+                plugin: Arc::new(plugin),
+                digest: file.digest,
+                bytes: file.bytes.into(),
+                settings: settings.clone(),
+            })
+        });
+        loaded
+            .inspect_err(|error| {
+                let reason = format!("{error:#}");
+                tracing::warn!(plugin = %name, %digest, reason, "The build that ran last cannot be used any more");
+            })
+            .ok()
     }
 
     fn runs(&self, name: &PluginName) -> bool {
@@ -294,9 +309,13 @@ impl Judge<'_> {
 // === impl Known ===
 
 impl Known {
-    /// Whether the file is what runs, or was refused before, with the same settings.
-    fn has_judged(&self, digest: &Digest, settings: &PluginConfig) -> bool {
-        let refused = self.refused.as_ref().and_then(|refused| refused.digest.as_ref());
-        self.settings == *settings && (self.digest == *digest || refused == Some(digest))
+    fn runs(&self, digest: &Digest, settings: &PluginConfig) -> bool {
+        self.settings == *settings && self.digest == *digest
+    }
+
+    /// Whether the file's code was refused before, with the same settings. Compiling it again would change nothing.
+    fn has_refused(&self, digest: &Digest, settings: &PluginConfig) -> bool {
+        let code = self.refused.as_ref().filter(|refused| refused.cause == Cause::Code);
+        self.settings == *settings && code.is_some_and(|refused| refused.digest.as_ref() == Some(digest))
     }
 }

@@ -27,6 +27,20 @@ pub fn socket_dir(config: &RuntimeConfig) -> &Path {
     }
 }
 
+/// A link to the socket that can be found without reading the configuration: `tidemill status` must answer just when the
+/// configuration is broken. It lies in the system's temporary folder, named after the user and the file.
+fn pointer(configuration: &Path) -> PathBuf {
+    let path = configuration.canonicalize().unwrap_or_else(|_| configuration.to_owned());
+    let user = rustix::process::getuid().as_raw();
+    std::env::temp_dir().join(format!("tidemill-{user}-{:016x}.host", hash(&path)))
+}
+
+fn hash(path: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Where the host of this folder listens.
 fn socket_path(dir: &Path) -> PathBuf {
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
@@ -34,7 +48,5 @@ fn socket_path(dir: &Path) -> PathBuf {
     if path.as_os_str().len() <= MAX_SOCKET_PATH {
         return path;
     }
-    let mut hasher = DefaultHasher::new();
-    dir.hash(&mut hasher);
-    std::env::temp_dir().join(format!("tidemill-{:016x}.sock", hasher.finish()))
+    std::env::temp_dir().join(format!("tidemill-{:016x}.sock", hash(&dir)))
 }

@@ -14,7 +14,7 @@ use tidemill_core::trial::{Standing, Trial};
 use tidemill_engine::Plugin;
 
 use crate::plugins::Digest;
-use crate::provenance::Refused;
+use crate::provenance::{Cause, Refused};
 
 /// A build that was loaded and started, and has not handled anything yet.
 pub struct NewBuild {
@@ -115,7 +115,15 @@ impl Deployment {
     /// An older build in its place, trusted.
     pub fn put_back(&self, build: NewBuild) -> Self {
         let (newest, number) = (Loaded::new(build), self.number + 1);
-        Self { number, ..Self::of(self.name.clone(), newest) }
+        Self { number, refused: self.refused.clone(), ..Self::of(self.name.clone(), newest) }
+    }
+
+    /// Says that the folder holds a build that was rolled back; unless it holds another one by now, which was refused too.
+    pub fn refuse_gone(&mut self, gone: &Digest, grounds: &str) {
+        if self.refused.is_none() {
+            let (digest, why) = (Some(gone.clone()), format!("it is quarantined: {grounds}"));
+            self.refused = Some((Refused { digest, cause: Cause::Provenance, why }, SystemTime::now()));
+        }
     }
 
     /// Ends the probation as it was decided. `None` while it lasts, and if there is none.

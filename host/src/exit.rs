@@ -46,8 +46,17 @@ pub fn broker(error: BrokerError) -> anyhow::Error {
 /// The error as lines for a person on standard error, and its exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     eprint_line(&text(error));
+    kind(error).code()
+}
+
+/// Whether the broker was away: trying again may help.
+pub fn is_unavailable(error: &anyhow::Error) -> bool {
+    kind(error) == Kind::Unavailable
+}
+
+fn kind(error: &anyhow::Error) -> Kind {
     let kind = error.chain().find_map(|cause| cause.downcast_ref::<WithKind>().map(|with_kind| with_kind.kind));
-    kind.unwrap_or(Kind::Failed).code()
+    kind.unwrap_or(Kind::Failed)
 }
 
 /// The error and what caused it, one per line.

@@ -29,6 +29,23 @@ pub struct Fed {
     pub event: Option<Event>,
 }
 
+// === impl Fed ===
+
+impl Fed {
+    /// The same line as another event: its id ends in `suffix`.
+    pub fn again(self, suffix: &str) -> Self {
+        let Self { line, outgoing, event } = self;
+        match event {
+            Some(event) => {
+                let event = Event { id: format!("{}{suffix}", event.id), ..event };
+                let outgoing = envelope::encode_event(&event, outgoing.message.subject);
+                Self { line, outgoing, event: Some(event) }
+            }
+            None => Self { line, outgoing: Outgoing { id: format!("{}{suffix}", outgoing.id), ..outgoing }, event },
+        }
+    }
+}
+
 /// Reads lines lazily; blank ones are passed over. An error names its line.
 pub fn read<'a>(input: impl BufRead + 'a, subject: Option<&'a Subject>) -> impl Iterator<Item = Result<Fed>> + 'a {
     input.lines().enumerate().filter_map(move |(index, line)| {

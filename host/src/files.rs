@@ -122,7 +122,7 @@ pub fn compile_schemas(config: &RuntimeConfig, files: Vec<SchemaFile>) -> Result
                 .iter()
                 .map(|problem| format!("error: {}/{}: {}", dir.display(), problem.path, problem.message))
                 .collect();
-            anyhow!("{}\n{}. Nothing was started.", lines.join("\n"), counted(problems.len(), "unusable schema"))
+            anyhow!("{}\n{}. Nothing was changed.", lines.join("\n"), counted(problems.len(), "unusable schema"))
         })
         .coded(Kind::BadConfiguration)
 }

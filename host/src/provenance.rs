@@ -5,11 +5,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use tidemill_core::config::PluginsConfig;
 use tidemill_core::name::PluginName;
 
-use crate::plugins::{Digest, Folder, History, Lock, PluginFile, Quarantined, TrustedKeys};
+use crate::plugins::{Digest, FileProblem, Folder, History, Lock, PluginFile, Quarantined, TrustedKeys};
 
 /// The folder of plugins with its lock, its keys and its history.
 pub struct Provenance {
@@ -23,7 +23,18 @@ pub struct Provenance {
 pub struct Refused {
     /// `None` if the file could not be read.
     pub digest: Option<Digest>,
+    pub cause: Cause,
     pub why: String,
+}
+
+/// What refused a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The file, its lock, its signature, a quarantine: what can change while its bytes stay the same, and is cheap to ask
+    /// again.
+    Provenance,
+    /// Its code, which stays what it is.
+    Code,
 }
 
 // === impl Provenance ===
@@ -38,10 +49,23 @@ impl Provenance {
 
     /// The plugin's file, if it may run. Its code is not looked at.
     pub fn examine(&self, name: &PluginName) -> Result<PluginFile, Refused> {
-        let file = self.folder.read(name).map_err(|problem| Refused { digest: None, why: problem.to_string() })?;
+        let cause = Cause::Provenance;
+        let unread = |problem: FileProblem| Refused { digest: None, cause, why: problem.to_string() };
+        let file = self.folder.read(name).map_err(unread)?;
         match self.objection(&file) {
             None => Ok(file),
-            Some(why) => Err(Refused { digest: Some(file.digest), why }),
+            Some(why) => Err(Refused { digest: Some(file.digest), cause, why }),
+        }
+    }
+
+    /// A build that ran before, if it may run still: the lock and the keys may have changed since.
+    pub fn examine_remembered(&self, name: &PluginName, digest: &Digest) -> Result<PluginFile> {
+        let bytes = self.history().build(digest);
+        let bytes = bytes.ok_or_else(|| anyhow!("the build {digest} of `{name}` is not in the cache any more"))?;
+        let file = PluginFile { name: name.clone(), path: self.folder.path(name), digest: digest.clone(), bytes };
+        match self.objection(&file) {
+            None => Ok(file),
+            Some(why) => Err(anyhow!("the build {digest}, which ran before, may not run any more: {why}")),
         }
     }
 

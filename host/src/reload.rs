@@ -3,6 +3,7 @@
 //! It is level-triggered: what lies on disk is what is wanted, and every look compares all of it with what runs. A hint that
 //! was lost, doubled or came too early costs a look, never a wrong state. Nothing here decides about events.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -20,7 +21,8 @@ use crate::deployment::NewBuild;
 use crate::exit;
 use crate::plugins::Digest;
 use crate::provenance::Provenance;
-use crate::supervisor::{Changes, Supervisor};
+use crate::status;
+use crate::supervisor::{Changes, Running, Supervisor};
 use crate::watch::{Snapshot, Watch, WatchPlaces, settled};
 
 /// Nothing may change for so long before what lies there is taken for finished.
@@ -33,6 +35,8 @@ pub struct Reloader {
     pub provenance: Arc<Provenance>,
     pub supervisor: Arc<Supervisor>,
     report: Mutex<Report>,
+    /// What was told not to be used.
+    told: Mutex<BTreeSet<String>>,
 }
 
 /// How the reloads went since the start.
@@ -48,7 +52,8 @@ pub struct Report {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LastReload {
-    pub at: SystemTime,
+    /// RFC 3339.
+    pub at: String,
     pub ok: bool,
     pub text: String,
 }
@@ -65,7 +70,7 @@ impl Reloader {
         provenance: Arc<Provenance>,
         supervisor: Arc<Supervisor>,
     ) -> Arc<Self> {
-        Arc::new(Self { path, engine, provenance, supervisor, report: Mutex::default() })
+        Arc::new(Self { path, engine, provenance, supervisor, report: Mutex::default(), told: Mutex::default() })
     }
 
     pub fn report(&self) -> Report {
@@ -102,8 +107,11 @@ impl Reloader {
             if request.is_none() && seen.as_ref() == Some(&now) {
                 continue;
             }
-            let result = self.look(stop.clone()).await;
-            seen = Some(now);
+            let result = self.look(request.is_some(), stop.clone()).await;
+            // While the broker is away the next look tries again; anything else stays as it is until a file changes.
+            self.tell_unused().await;
+            let again = result.as_ref().is_err_and(exit::is_unavailable);
+            seen = (!again).then_some(now);
             if let Some(request) = request {
                 // Whoever asked may be gone.
                 drop(request.send(result.map_err(|error| exit::text(&error))));
@@ -112,17 +120,23 @@ impl Reloader {
     }
 
     /// Reads everything and lets it take over, or says what is wrong with it. What runs is touched only on success.
-    async fn look(&self, stop: watch::Receiver<bool>) -> Result<Changes> {
-        let result = self.try_look(stop).await;
+    /// `afresh`: what was refused before is tried again, because somebody asked.
+    async fn look(&self, afresh: bool, stop: watch::Receiver<bool>) -> Result<Changes> {
+        let result = self.try_look(afresh, stop).await;
         match &result {
             Ok(changes) if changes.is_empty() => {}
             Ok(changes) => {
                 let text = changes.to_string();
-                tracing::info!(changes = text, "Changes on disk are in effect");
-                self.tell(true, text);
+                if changes.refused.is_empty() {
+                    tracing::info!(changes = text, "Changes on disk are in effect");
+                } else {
+                    tracing::warn!(changes = text, "Changes on disk are in effect, but not all of them");
+                }
+                self.tell(changes.refused.is_empty(), text);
             }
             Err(error) => {
                 let text = exit::text(error);
+                let text = text.strip_prefix("error: ").unwrap_or(&text).to_owned();
                 tracing::error!(error = text, "Changes on disk are refused as a whole; everything goes on as it was");
                 self.tell(false, text);
             }
@@ -130,11 +144,17 @@ impl Reloader {
         result
     }
 
-    async fn try_look(&self, stop: watch::Receiver<bool>) -> Result<Changes> {
-        let current = self.supervisor.current().await;
+    async fn try_look(&self, afresh: bool, stop: watch::Receiver<bool>) -> Result<Changes> {
+        let mut current = self.supervisor.current().await;
+        if afresh {
+            current.plugins.values_mut().for_each(|known| known.refused = None);
+        }
         let (path, engine, provenance) = (self.path.clone(), Arc::clone(&self.engine), Arc::clone(&self.provenance));
-        let preparing =
-            tokio::task::spawn_blocking(move || Candidate::prepare(&path, &engine, &provenance, Some(&current)));
+        let preparing = tokio::task::spawn_blocking(move || {
+            // Another host may share the folder.
+            provenance.history().refresh();
+            Candidate::prepare(&path, &engine, &provenance, Some(&current))
+        });
         let prepared = tokio::select! {
             prepared = preparing => prepared.context("reading the changes")?,
             // Compiling may take longer than anybody wants to wait for a stop.
@@ -142,6 +162,28 @@ impl Reloader {
         };
         let candidate = prepared?;
         self.supervisor.apply(candidate).await
+    }
+
+    /// What lies in the plugins folder and is not run, each with the reason.
+    pub fn unused(&self, running: &Running) -> Vec<String> {
+        let folder = &self.provenance.folder;
+        let named = |name: &PluginName| running.plugins.contains_key(name);
+        let without_route = folder.names().into_iter().filter(|name| !named(name));
+        let mut unused: Vec<String> =
+            without_route.map(|name| format!("`{name}.wasm`: no route names it as its `handler`")).collect();
+        unused.extend(folder.others().into_iter().map(|other| format!("`{}`: {}", other.file, other.why)));
+        unused
+    }
+
+    /// Says what is new among what is not run: a name with a typo would be waited for in vain.
+    async fn tell_unused(&self) {
+        let running = self.supervisor.running().await;
+        let unused: BTreeSet<String> = self.unused(&running).into_iter().collect();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for file in unused.difference(&told) {
+            tracing::warn!(file, "A file in the plugins folder is not used");
+        }
+        *told = unused;
     }
 
     /// Puts the build before the present one in service again, and quarantines the present one. Answers which serves then.
@@ -197,7 +239,7 @@ impl Reloader {
             } else {
                 report.refused += 1
             }
-            report.last = Some(LastReload { at: SystemTime::now(), ok, text });
+            report.last = Some(LastReload { at: status::rfc3339(SystemTime::now()), ok, text });
         });
     }
 
@@ -217,14 +259,9 @@ fn previous_build(
     name: &PluginName,
     settings: PluginConfig,
 ) -> Result<NewBuild> {
-    let (digest, bytes) = {
-        let history = provenance.history();
-        let digest = history
-            .previous(name)
-            .ok_or_else(|| anyhow!("no build of `{name}` before the present one is remembered"))?;
-        let bytes = history.build(&digest);
-        (digest.clone(), bytes.ok_or_else(|| anyhow!("the build {digest} of `{name}` is not in the cache any more"))?)
-    };
-    let plugin = engine.load(name, &bytes, &settings).map_err(|why| anyhow!("the build {digest} {why}"))?;
-    Ok(NewBuild { plugin: Arc::new(plugin), digest, bytes: bytes.into(), settings })
+    let previous = provenance.history().previous(name);
+    let digest = previous.ok_or_else(|| anyhow!("no build of `{name}` before the present one is remembered"))?;
+    let file = provenance.examine_remembered(name, &digest)?;
+    let plugin = engine.load(name, &file.bytes, &settings).map_err(|why| anyhow!("the build {digest} {why}"))?;
+    Ok(NewBuild { plugin: Arc::new(plugin), digest, bytes: file.bytes.into(), settings })
 }

@@ -23,6 +23,8 @@ pub struct Status {
     pub started: String,
     pub reload: Report,
     pub plugins: Vec<PluginStatus>,
+    /// What lies in the plugins folder and is not run, each with the reason.
+    pub unused: Vec<String>,
     pub routes: Summary,
 }
 
@@ -83,6 +85,7 @@ impl Status {
             started: rfc3339(started),
             reload: reloader.report(),
             plugins: running.plugins.values().map(PluginStatus::of).collect(),
+            unused: reloader.unused(&running),
             routes,
         }
     }
@@ -90,10 +93,13 @@ impl Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { version, pid, broker, configuration, started, reload, plugins, routes } = self;
+        let Self { version, pid, broker, configuration, started, reload, plugins, unused, routes } = self;
         writeln!(f, "tidemill {version}, process {pid}, since {started}, {configuration}, broker {broker}")?;
         writeln!(f, "changes: {reload}\n")?;
         writeln!(f, "{}", Table(plugins))?;
+        for file in unused {
+            writeln!(f, "not used: {file}")?;
+        }
         write!(f, "{routes}")
     }
 }
@@ -105,7 +111,7 @@ impl fmt::Display for Report {
         write!(f, "{applied} applied, {refused} refused, {how}")?;
         if let Some(LastReload { at, ok, text }) = last {
             let word = if *ok { "applied" } else { "refused" };
-            write!(f, "\nlast {word} {}: {text}", rfc3339(*at))?;
+            write!(f, "\nlast {word} {at}: {text}")?;
         }
         Ok(())
     }
@@ -186,8 +192,12 @@ impl fmt::Display for Table<'_> {
                 writeln!(f, "  on probation beside {}", short(previous))?;
             }
             if let Some(RefusedFile { digest, at, why }) = &plugin.refused {
-                let digest = digest.as_deref().map_or("unreadable", short);
-                writeln!(f, "  the file in the folder ({digest}) is refused since {at}: {why}")?;
+                match digest {
+                    Some(digest) => {
+                        writeln!(f, "  the file in the folder ({}) is refused since {at}: {why}", short(digest))?;
+                    }
+                    None => writeln!(f, "  the file in the folder cannot be read since {at}: {why}")?,
+                }
             }
         }
         Ok(())
@@ -199,7 +209,8 @@ pub fn short(digest: &str) -> &str {
     digest.get(..19).unwrap_or(digest)
 }
 
-fn rfc3339(time: SystemTime) -> String {
+/// To the second.
+pub fn rfc3339(time: SystemTime) -> String {
     let seconds = OffsetDateTime::from(time).replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     seconds.format(&Rfc3339).unwrap_or_default()
 }

@@ -3,9 +3,13 @@
 
 use crate::event::MAX_EXTENSIONS;
 use crate::subject::{Subject, SubjectPattern};
+use crate::text::clean_text;
 
 /// Prefixes that belong to the server or to the host. No grant opens them.
 const RESERVED_PREFIXES: [&str; 4] = ["$", "_INBOX", "_R_", "tidemill"];
+
+/// NATS advises at most sixteen; a subject made from an event's data must not become a load on the server's subject tree.
+const MAX_EMIT_TOKENS: usize = 64;
 
 /// Extension attributes that the host fills in itself. A plugin cannot forge where an event comes from.
 const HOST_OWNED_EXTENSIONS: [&str; 4] = ["correlationid", "causationid", "traceparent", "tracestate"];
@@ -60,6 +64,11 @@ impl Grant {
         let subject = Subject::try_new(to).map_err(|why| Refusal::BadSubject(to.to_owned(), why.to_string()))?;
         if is_reserved(to) {
             return Err(Refusal::ReservedSubject(to.to_owned()));
+        }
+        let tokens = to.split('.').count();
+        if tokens > MAX_EMIT_TOKENS {
+            let why = format!("it has {tokens} tokens, and at most {MAX_EMIT_TOKENS} are published");
+            return Err(Refusal::BadSubject(clean_text(to, 64), why));
         }
         if self.emits.iter().any(|pattern| pattern.matches(to)) {
             Ok(subject)
@@ -138,6 +147,14 @@ mod tests {
         for subject in ["$JS.API.STREAM.DELETE.ORDERS", "$SYS.x", "_INBOX.a.b", "tidemill.retry.x"] {
             assert!(matches!(grant.check_emit(subject), Err(Refusal::ReservedSubject(_))), "{subject}");
         }
+    }
+
+    #[test]
+    fn a_subject_of_hundreds_of_tokens_is_refused_although_a_pattern_admits_it() {
+        let deep = |tokens: usize| vec!["a"; tokens].join(".");
+        assert!(grant(&["a.>"]).check_emit(&deep(MAX_EMIT_TOKENS)).is_ok());
+        let refusal = grant(&["a.>"]).check_emit(&deep(300)).unwrap_err().to_string();
+        assert!(refusal.contains("it has 300 tokens, and at most 64 are published"), "{refusal}");
     }
 
     #[test]

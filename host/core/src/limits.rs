@@ -71,8 +71,9 @@ impl Default for Limits {
             start: Duration::from_secs(5),
             // The largest interpreters have some ten thousand functions.
             table_elements: 200_000,
-            // Handlers need none; WASI's streams and HTTP's parts are a few per request.
-            handles: 10_000,
+            // Handlers need none; WASI's streams and HTTP's parts are a few per request. One may cost the host 32 KiB (the
+            // fields of an HTTP message) that no limit on memory counts.
+            handles: 1000,
             stdout_bytes: 64 * 1024,
             http_requests: 16,
             http_timeout: Duration::from_secs(10),

@@ -15,6 +15,7 @@ use tidemill_core::port::{Admin, BrokerError, Outgoing};
 use tidemill_core::schema::{SchemaError, Schemas};
 use tidemill_core::subject::Subject;
 use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
 
 use super::reach::Reached;
 use super::{Output, say, say_json};
@@ -31,7 +32,7 @@ adds nothing.
 Examples:
   tidemill emit order.jsonl
   tidemill emit --subject orders.created - < orders.jsonl
-  tidemill emit examples/shop/events.jsonl --rate 200 --no-validate")]
+  tidemill emit examples/shop/events.jsonl --rate 200 --repeat 0 --no-validate")]
 pub(super) struct Args {
     /// A file of JSON lines, or `-` for standard input.
     file: PathBuf,
@@ -43,6 +44,10 @@ pub(super) struct Args {
     /// Events per second; as fast as possible when left out.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
+
+    /// Publish the file so many times, each time with ids of its own; `0`: until it is stopped. Not for standard input.
+    #[arg(long, value_name = "TIMES", default_value_t = 1)]
+    repeat: u64,
 
     /// Publish also what its schema refuses, and raw payloads.
     #[arg(long)]
@@ -63,11 +68,11 @@ pub(super) async fn emit(path: &Path, output: Output, args: Args) -> Result<Exit
     let loaded = files::load_config(path)?;
     let schemas = files::load_schemas(&loaded.config)?;
     let subject = args.subject.as_deref().map(Subject::try_new).transpose().coded(Kind::BadData)?;
-    let input = open(&args.file)?;
+    let lines = lines(&args, subject.as_ref())?;
     let reached = Reached::reach(&loaded.config).await?;
     let check =
         Check { schemas: (!args.no_validate).then_some(&schemas), on_missing: loaded.config.schemas.on_missing };
-    let counts = publish(feed::read(input, subject.as_ref()), &check, reached.admin.as_ref(), args.rate).await;
+    let counts = publish(lines, &check, reached.admin.as_ref(), args.rate).await;
     reached.close().await?;
     let counts = counts?;
     let Counts { published, duplicates, invalid } = counts;
@@ -77,6 +82,37 @@ pub(super) async fn emit(path: &Path, output: Output, args: Args) -> Result<Exit
         say(format!("{published} published, {duplicates} known already, {invalid} invalid and not published"));
     }
     Ok(if invalid > 0 { Kind::BadData.code() } else { ExitCode::SUCCESS })
+}
+
+type Lines<'a> = Box<dyn Iterator<Item = Result<Fed>> + 'a>;
+
+/// The events to publish. A file that cannot be read at all is known before anything is published.
+fn lines<'a>(args: &'a Args, subject: Option<&'a Subject>) -> Result<Lines<'a>> {
+    let first = open(&args.file)?;
+    if args.repeat == 1 {
+        return Ok(Box::new(feed::read(first, subject)));
+    }
+    if args.file == Path::new("-") {
+        return Err(anyhow::anyhow!("standard input cannot be read again; `--repeat` needs a file"))
+            .coded(Kind::BadData);
+    }
+    let rounds = if args.repeat == 0 { u64::MAX } else { args.repeat };
+    // Each call of the command makes ids of its own, or the second would publish nothing.
+    let call = Uuid::now_v7().simple().to_string();
+    let mut readable = true;
+    let round = move |round: u64| -> Option<Lines<'a>> {
+        let suffix = format!("-{call}-{round}");
+        let lines: Lines<'a> = match open(&args.file) {
+            _ if !readable => return None,
+            Ok(input) => Box::new(feed::read(input, subject).map(move |fed| fed.map(|fed| fed.again(&suffix)))),
+            Err(error) => {
+                readable = false;
+                Box::new(std::iter::once(Err(error)))
+            }
+        };
+        Some(lines)
+    };
+    Ok(Box::new((0..rounds).map_while(round).flatten()))
 }
 
 fn open(file: &Path) -> Result<Box<dyn BufRead>> {

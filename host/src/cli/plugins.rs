@@ -12,13 +12,13 @@ use tidemill_core::config::RuntimeConfig;
 use tidemill_core::name::PluginName;
 use tidemill_engine::Description;
 
-use super::status::host;
+use super::status::{find_host, host};
 use super::{Output, compile, say, say_json};
 use crate::control::{self, Remote};
 use crate::exit::{self, Coded, Kind};
 use crate::plugins::{Folder, lock};
 use crate::provenance::Provenance;
-use crate::status::{PluginStatus, Table, short};
+use crate::status::{PluginStatus, Status, Table, short};
 use crate::{app, files};
 
 #[derive(Debug, clap::Subcommand)]
@@ -47,20 +47,20 @@ pub(super) enum Verb {
 }
 
 pub(super) async fn plugins(path: &Path, output: Output, verb: Verb) -> Result<ExitCode> {
-    let config = files::load_config(path)?.config;
+    let config = || files::load_config(path).map(|loaded| loaded.config);
     match verb {
-        Verb::Audit(args) => audit::audit(&config, output, args).await,
-        Verb::List => list(&config, output).await,
-        Verb::Inspect { plugin } => inspect(&config, output, &named(&plugin)?).await,
+        Verb::Audit(args) => audit::audit(&config()?, output, args).await,
+        Verb::List => list(path, output).await,
+        Verb::Inspect { plugin } => inspect(&config()?, output, &named(&plugin)?).await,
         Verb::Rollback { plugin } => {
-            let told = host(&config).await?.roll_back(&named(&plugin)?).await;
+            let told = host(path).await?.roll_back(&named(&plugin)?).await;
             tell(told.map_err(exit::broker)?, output)
         }
         Verb::Release { plugin } => {
-            let told = host(&config).await?.release(&named(&plugin)?).await;
+            let told = host(path).await?.release(&named(&plugin)?).await;
             tell(told.map_err(exit::broker)?, output)
         }
-        Verb::Lock => write_lock(&config, output),
+        Verb::Lock => write_lock(&config()?, output),
     }
 }
 
@@ -78,17 +78,23 @@ fn tell(text: String, output: Output) -> Result<ExitCode> {
 
 // --- list --------------------------------------------------------------------------------------------------------------
 
-async fn list(config: &RuntimeConfig, output: Output) -> Result<ExitCode> {
-    if let Some(remote) = Remote::connect(control::socket_dir(config)).await {
-        let plugins = remote.status().await.map_err(exit::broker)?.plugins;
+async fn list(path: &Path, output: Output) -> Result<ExitCode> {
+    if let Some(remote) = find_host(path).await? {
+        let Status { plugins, unused, .. } = remote.status().await.map_err(exit::broker)?;
         match output {
-            Output::Text => say(Table(&plugins).to_string().trim_end()),
-            Output::Json => say_json(&json!({ "running": true, "plugins": plugins }))?,
+            Output::Text => {
+                say(Table(&plugins).to_string().trim_end());
+                for file in unused {
+                    say(format!("not used: {file}"));
+                }
+            }
+            Output::Json => say_json(&json!({ "running": true, "plugins": plugins, "unused": unused }))?,
         }
         return Ok(ExitCode::SUCCESS);
     }
+    let config = files::load_config(path)?.config;
     let folder = Folder::new(&config.plugins.dir);
-    let files: Vec<_> = folder.names().into_iter().map(|name| InFolder::of(&folder, config, name)).collect();
+    let files: Vec<_> = folder.names().into_iter().map(|name| InFolder::of(&folder, &config, name)).collect();
     match output {
         Output::Text => {
             say(format!("No host is running; `{}` holds:", folder.dir().display()));

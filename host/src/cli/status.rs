@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 use serde_json::json;
-use tidemill_core::config::RuntimeConfig;
 
 use super::{Output, say, say_json};
 use crate::control::{self, Remote};
@@ -13,7 +12,7 @@ use crate::exit::{self, Coded, Kind};
 use crate::files;
 
 pub(super) async fn status(path: &Path, output: Output) -> Result<ExitCode> {
-    let status = host(&files::load_config(path)?.config).await?.status().await.map_err(exit::broker)?;
+    let status = host(path).await?.status().await.map_err(exit::broker)?;
     match output {
         Output::Text => say(&status),
         Output::Json => say_json(&status)?,
@@ -22,8 +21,7 @@ pub(super) async fn status(path: &Path, output: Output) -> Result<ExitCode> {
 }
 
 pub(super) async fn reload(path: &Path, output: Output) -> Result<ExitCode> {
-    // The file may be just what is wrong; where the host listens is all that is needed from it, and the host says the rest.
-    let text = host(&files::load_config(path)?.config).await?.reload().await.map_err(exit::broker)?;
+    let text = host(path).await?.reload().await.map_err(exit::broker)?;
     match output {
         Output::Text => say(&text),
         Output::Json => say_json(&json!({ "changes": text }))?,
@@ -32,13 +30,15 @@ pub(super) async fn reload(path: &Path, output: Output) -> Result<ExitCode> {
 }
 
 /// The host that runs with this configuration.
-pub(super) async fn host(config: &RuntimeConfig) -> Result<Remote> {
-    let dir = control::socket_dir(config);
-    let missing = || {
-        anyhow!(
-            "no host is running with this configuration: nobody answers in `{}`; `tidemill run` starts one",
-            dir.display()
-        )
-    };
-    Remote::connect(dir).await.ok_or_else(missing).coded(Kind::Unavailable)
+pub(super) async fn host(path: &Path) -> Result<Remote> {
+    let missing = || anyhow!("no host is running with `{}`; `tidemill run` starts one", path.display());
+    find_host(path).await?.ok_or_else(missing).coded(Kind::Unavailable)
+}
+
+/// The host, if one is running. The configuration may be broken: that is when one asks. Without a host it is what is told.
+pub(super) async fn find_host(path: &Path) -> Result<Option<Remote>> {
+    match files::load_config(path) {
+        Ok(loaded) => Ok(Remote::connect(control::socket_dir(&loaded.config)).await),
+        Err(error) => Remote::behind(path).await.map(Some).ok_or(error),
+    }
 }

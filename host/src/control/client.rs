@@ -1,5 +1,7 @@
 //! The other process's side of the control socket.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::Context;
@@ -13,7 +15,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
-use super::socket_path;
+use super::{pointer, socket_path};
 use crate::status::Status;
 
 use super::wire::{Answer, Request, WireDeadLetter, WireOutgoing};
@@ -29,6 +31,18 @@ impl Remote {
     /// The host that holds this folder; `None` if none is running.
     pub async fn connect(dir: &Path) -> Option<Self> {
         let stream = UnixStream::connect(socket_path(dir)).await.ok()?;
+        Some(Self { stream: Mutex::new(BufReader::new(stream)) })
+    }
+
+    /// The host that runs with this configuration file, found without reading it; `None` if none is running.
+    pub async fn behind(configuration: &Path) -> Option<Self> {
+        let pointer = pointer(configuration);
+        // The temporary folder is everybody's: a link of somebody else's leads to somebody else's host.
+        let link = fs::symlink_metadata(&pointer).ok()?;
+        if !link.is_symlink() || link.uid() != rustix::process::getuid().as_raw() {
+            return None;
+        }
+        let stream = UnixStream::connect(fs::read_link(&pointer).ok()?).await.ok()?;
         Some(Self { stream: Mutex::new(BufReader::new(stream)) })
     }
 

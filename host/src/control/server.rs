@@ -1,7 +1,7 @@
 //! The running host's side of the control socket.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::wire::{Answer, Request, WireDeadLetter, WireError, WireOutgoing, WirePublished};
-use super::{socket_dir, socket_path};
+use super::{pointer, socket_dir, socket_path};
 use crate::app::App;
 use crate::exit;
 
@@ -24,6 +24,7 @@ const MAX_REQUEST_BYTES: u64 = 64 * 1024 * 1024;
 /// Answers until it is dropped; then the socket is removed.
 pub struct Server {
     path: PathBuf,
+    pointer: PathBuf,
     listening: JoinHandle<()>,
 }
 
@@ -45,16 +46,22 @@ impl Server {
         }
         let listener = UnixListener::bind(&path).with_context(|| format!("listening on `{}`", path.display()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).context("closing the socket to other users")?;
+        let pointer = pointer(&app.reloader().path);
+        fs::remove_file(&pointer).ok();
+        if let Err(error) = std::path::absolute(&path).and_then(|path| symlink(path, &pointer)) {
+            tracing::debug!(%error, pointer = %pointer.display(), "`tidemill status` needs a readable configuration");
+        }
         let listening = tokio::spawn(listen(listener, app));
-        Ok(Some(Self { path, listening }))
+        Ok(Some(Self { path, pointer, listening }))
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         self.listening.abort();
-        // It may be gone already; the next host removes it otherwise.
+        // They may be gone already; the next host removes them otherwise.
         fs::remove_file(&self.path).ok();
+        fs::remove_file(&self.pointer).ok();
     }
 }
 

@@ -72,7 +72,7 @@ pub enum HistoryProblem {
     #[error("`{}` cannot be {verb}: {error}; `plugins.cache_dir` in runtime.yaml names a folder that Tidemill may write to", .path.display())]
     Io { path: PathBuf, verb: &'static str, error: io::Error },
     #[error(
-        "others may write to `{}` (mode {mode:03o}), and could put builds of their own there; let `plugins.cache_dir` in runtime.yaml name a folder that belongs to Tidemill's user alone",
+        "others may write to `{}` (mode {mode:03o}), and may have put builds of their own there; remove it, or let `plugins.cache_dir` in runtime.yaml name a folder that belongs to Tidemill's user alone",
         .path.display()
     )]
     NotPrivate { path: PathBuf, mode: u32 },
@@ -277,11 +277,15 @@ fn make_private(dir: &Path) -> Result<(), HistoryProblem> {
     let io = |error| HistoryProblem::Io { path: dir.to_owned(), verb: "created", error };
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io)?;
     let mode = fs::metadata(dir).map_err(io)?.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 || fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).is_ok() {
-        return Ok(());
+    // Closing it now would be too late: what lies in it may be somebody else's.
+    if mode & 0o022 != 0 {
+        return Err(HistoryProblem::NotPrivate { path: dir.to_owned(), mode });
     }
-    // To be read by others is no danger; to be written is.
-    if mode & 0o022 == 0 { Ok(()) } else { Err(HistoryProblem::NotPrivate { path: dir.to_owned(), mode }) }
+    // To be read by others is no danger, so it may stay as it is if it must.
+    if mode & 0o077 != 0 {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).ok();
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ impl Diagnostics {
             }
         }
         let plural = if self.0.len() == 1 { "" } else { "s" };
-        text.push_str(&format!("{} error{plural}. Nothing was started.\n", self.0.len()));
+        text.push_str(&format!("{} error{plural}. Nothing was changed.\n", self.0.len()));
         text
     }
 }

@@ -94,7 +94,7 @@ async fn a_rejected_event_is_dead_lettered_at_once_with_its_history() {
     );
     assert_eq!(letter.original, event_message("a"));
     assert_eq!(seen.attempts(), [1]);
-    assert_eq!(rig.summary().dead_lettered_by_reason, [("rejected", 1)].into());
+    assert_eq!(rig.summary().dead_lettered_by_reason, [("rejected".to_owned(), 1)].into());
 }
 
 #[tokio::test(start_paused = true)]
@@ -347,6 +347,6 @@ async fn guest_made_names_do_not_become_counters() {
     rig.settled().await;
     let RouteSummary { done, dead_lettered, dead_lettered_by_reason, emitted, .. } = rig.summary();
     assert_eq!((done, dead_lettered, emitted), (4500, 500, 4500));
-    assert_eq!(dead_lettered_by_reason, [("rejected", 500)].into(), "not one for each text");
+    assert_eq!(dead_lettered_by_reason, [("rejected".to_owned(), 500)].into(), "not one for each text");
     assert_eq!(names(&rig), before);
 }

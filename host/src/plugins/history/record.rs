@@ -142,5 +142,6 @@ impl Generations {
 
 fn now() -> String {
     // A clock outside of the years 0 to 9999 has no text.
-    OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
+    let now = OffsetDateTime::now_utc();
+    now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default()
 }
