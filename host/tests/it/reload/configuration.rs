@@ -49,7 +49,7 @@ fn configuration_schema_and_plugin_are_applied_together_or_not_at_all() {
     until_refused(&host, "is not WebAssembly");
     untouched(&one);
     put(&home, &two);
-    until_applied(&host, &["routes restarted: forward", "another build: forward", "schemas"]);
+    until_applied(&host, &["routes restarted: forward", "plugins loaded: forward", "schemas"]);
     untouched(&two);
 
     // The same with a schema that is bad.
@@ -61,7 +61,7 @@ fn configuration_schema_and_plugin_are_applied_together_or_not_at_all() {
     until_refused(&host, "Input.json");
     untouched(&two);
     home.write("schemas/Input.json", SCHEMA);
-    until_applied(&host, &["routes restarted: forward", "another build: forward", "schemas"]);
+    until_applied(&host, &["routes restarted: forward", "plugins loaded: forward", "schemas"]);
     untouched(&three);
 
     let events = feed.stop();
