@@ -8,7 +8,6 @@ use tidemill_core::config::{self, Lookup, OnMissing, RuntimeConfig, Secret};
 use tidemill_core::schema::{SchemaFile, Schemas};
 
 use crate::exit::{Coded, Kind};
-use crate::plugins::MAX_PLUGIN_BYTES;
 use crate::watch;
 
 /// A schema folder deeper than this is taken for a mistake, or for a loop of links.
@@ -146,19 +145,6 @@ fn collect_schemas(root: &Path, dir: &Path, files: &mut Vec<SchemaFile>, depth: 
         }
     }
     Ok(())
-}
-
-/// The bytes of a plugin's component.
-pub fn read_plugin(path: &Path) -> Result<Vec<u8>> {
-    let metadata = fs::metadata(path).with_context(|| format!("reading `{}`", path.display()))?;
-    if metadata.len() > MAX_PLUGIN_BYTES {
-        bail!(
-            "`{}` has {} bytes; a component of at most {MAX_PLUGIN_BYTES} was expected",
-            path.display(),
-            metadata.len()
-        );
-    }
-    fs::read(path).with_context(|| format!("reading `{}`", path.display()))
 }
 
 /// `1 plugin`, `2 plugins`.

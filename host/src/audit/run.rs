@@ -18,7 +18,7 @@ use tidemill_engine::{Engine, Plugin, Recorder, Tried};
 
 use crate::exit::{Coded, Kind};
 use crate::feed::{self, Fed};
-use crate::files;
+use crate::plugins::Folder;
 
 /// What the run showed.
 pub(super) struct Ran {
@@ -73,11 +73,10 @@ fn load(
     settings: &PluginConfig,
     recorder: &Arc<Recorder>,
 ) -> Result<Plugin> {
-    let path = config.plugins.dir.join(format!("{name}.wasm"));
-    let bytes = files::read_plugin(&path).coded(Kind::BadConfiguration)?;
+    let file = Folder::new(&config.plugins.dir).read(name).coded(Kind::BadConfiguration)?;
     engine
-        .load_recorded(name, &bytes, settings, Arc::clone(recorder))
-        .map_err(|why| anyhow!("`{}` {why}", path.display()))
+        .load_recorded(name, &file.bytes, settings, Arc::clone(recorder))
+        .map_err(|why| anyhow!("`{}` {why}", file.path.display()))
         .coded(Kind::BadConfiguration)
 }
 

@@ -52,7 +52,7 @@ fn what_is_used_and_not_granted_is_told_with_the_lines_to_paste() {
     }
     let grant = audit["grant"].as_str().unwrap();
     assert!(grant.ends_with("routes:\n  - name: fraud\n    emits: [\"fraud.checked\"]\n"), "{grant}");
-    assert!(!home.path(".tidemill").exists(), "nothing is committed");
+    assert!(!home.path(".tidemill/log").exists(), "nothing is committed");
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn what_is_no_component_is_refused_before_anything_starts() {
         assert_eq!(ran.code, 78, "{}", ran.err);
         assert!(ran.err.contains(says), "{}", ran.err);
     }
-    assert!(!home.path(".tidemill").exists(), "a refused start leaves nothing behind");
+    assert!(!home.path(".tidemill/log").exists(), "a refused start touches no event");
 }
 
 #[test]

@@ -233,7 +233,7 @@ fn the_second_start_of_the_shop_compiles_nothing() {
         let lines: Vec<serde_json::Value> = ran.err.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let cached: Vec<String> = lines
             .iter()
-            .filter(|line| line["message"] == "Plugin is loaded")
+            .filter(|line| line["message"] == "A build serves")
             .map(|line| format!("{} {}", line["plugin"].as_str().unwrap(), line["cached"]))
             .collect();
         assert_eq!(cached.len(), 7, "{}", ran.err);
@@ -317,7 +317,7 @@ fn a_file_above_the_size_cap_is_refused_before_it_is_read() {
     file.set_len((64 << 20) + 1).unwrap();
     let ran = home.run(&["check"]);
     assert_eq!(ran.code, 78);
-    assert!(ran.err.contains("has 67108865 bytes; a component of at most 67108864 was expected"), "{}", ran.err);
+    assert!(ran.err.contains("is larger than 67108864 bytes, the most that is read"), "{}", ran.err);
 }
 
 /// The child that a process has started: its folder below `/proc`.
