@@ -29,12 +29,12 @@ pub struct NewBuild {
 pub struct Deployment {
     pub name: PluginName,
     pub settings: PluginConfig,
-    /// Counts the builds that this process has put in service.
-    pub number: u64,
     /// Since when this build serves.
     pub since: SystemTime,
     /// What the folder holds instead of what runs, if that was refused.
     pub refused: Option<(Refused, SystemTime)>,
+    /// How many builds this process has put in service.
+    issued: u64,
     newest: Loaded,
     /// Given during a probation.
     previous: Option<Loaded>,
@@ -43,6 +43,7 @@ pub struct Deployment {
 
 #[derive(Clone)]
 struct Loaded {
+    number: u64,
     plugin: Arc<Plugin>,
     digest: Digest,
     bytes: Arc<[u8]>,
@@ -66,10 +67,9 @@ pub struct Concluded {
 impl Deployment {
     /// The first build in service. With `previous`, a build that ran well before this process began, it is on probation.
     pub fn first(name: PluginName, new: NewBuild, previous: Option<NewBuild>, probation: Probation) -> Self {
-        let first = Self::of(name, Loaded::new(new));
-        match previous.map(Loaded::new) {
-            Some(previous) => first.on_trial_beside(previous, probation),
-            None => first,
+        match previous {
+            Some(previous) => Self::of(name, Loaded::new(new, 2)).on_trial_beside(Loaded::new(previous, 1), probation),
+            None => Self::of(name, Loaded::new(new, 1)),
         }
     }
 
@@ -77,7 +77,7 @@ impl Deployment {
         Self {
             name,
             settings: newest.settings.clone(),
-            number: 1,
+            issued: newest.number,
             since: SystemTime::now(),
             refused: None,
             build: Build::Trusted(Arc::clone(&newest.generation)),
@@ -102,8 +102,7 @@ impl Deployment {
             // It was on probation still; what comes now is compared with what was good before.
             gone.push(Arc::clone(&self.newest.generation));
         }
-        let mut next = Self::first(self.name.clone(), new, None, probation);
-        next.number = self.number + 1;
+        let next = Self::of(self.name.clone(), Loaded::new(new, self.issued + 1));
         if next.newest.digest == trusted.digest {
             gone.push(trusted.generation);
             (next, gone)
@@ -114,8 +113,8 @@ impl Deployment {
 
     /// An older build in its place, trusted.
     pub fn put_back(&self, build: NewBuild) -> Self {
-        let (newest, number) = (Loaded::new(build), self.number + 1);
-        Self { number, refused: self.refused.clone(), ..Self::of(self.name.clone(), newest) }
+        let newest = Loaded::new(build, self.issued + 1);
+        Self { refused: self.refused.clone(), ..Self::of(self.name.clone(), newest) }
     }
 
     /// Says that the folder holds a build that was rolled back; unless it holds another one by now, which was refused too.
@@ -150,6 +149,16 @@ impl Deployment {
             gone: gone.generation,
             gone_digest: gone.digest,
         })
+    }
+
+    /// The number of the build that serves, among those that this process has put in service.
+    pub fn number(&self) -> u64 {
+        self.newest.number
+    }
+
+    /// How many builds this process has put in service.
+    pub fn issued(&self) -> u64 {
+        self.issued
     }
 
     pub fn build(&self) -> &Build {
@@ -197,15 +206,15 @@ impl Deployment {
 }
 
 impl Loaded {
-    fn new(new: NewBuild) -> Self {
+    fn new(new: NewBuild, number: u64) -> Self {
         let NewBuild { plugin, digest, bytes, settings } = new;
         let generation = Generation::new(Arc::clone(&plugin) as Arc<dyn Handler>);
-        Self { plugin, digest, bytes, settings, generation }
+        Self { number, plugin, digest, bytes, settings, generation }
     }
 }
 
 impl fmt::Debug for Deployment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} #{}", self.name, self.newest.digest, self.number)
+        write!(f, "{} {} #{}", self.name, self.newest.digest, self.newest.number)
     }
 }

@@ -133,7 +133,7 @@ impl PluginStatus {
                 PluginState::Live
             },
             digest: deployment.digest().to_string(),
-            generation: deployment.number,
+            generation: deployment.number(),
             since: rfc3339(deployment.since),
             calls: vitals.calls,
             mean_us: u64::try_from(vitals.mean().as_micros()).unwrap_or(u64::MAX),

@@ -19,7 +19,8 @@ use crate::port::{Call, Handler};
 pub struct Generation {
     handler: Arc<dyn Handler>,
     digest: Arc<str>,
-    interrupted: watch::Sender<bool>,
+    /// Counts interruptions; a call ends at the first one after it began to wait.
+    interrupted: watch::Sender<u64>,
     calls: AtomicU64,
     busy_micros: AtomicU64,
 }
@@ -40,7 +41,7 @@ pub struct Vitals {
 impl Generation {
     pub fn new(handler: Arc<dyn Handler>) -> Arc<Self> {
         let digest = Arc::from(handler.digest());
-        let (interrupted, _) = watch::channel(false);
+        let (interrupted, _) = watch::channel(0);
         Arc::new(Self { handler, digest, interrupted, calls: AtomicU64::new(0), busy_micros: AtomicU64::new(0) })
     }
 
@@ -61,10 +62,10 @@ impl Generation {
         }
     }
 
-    /// Ends the calls that are still under way, now and later. Their events run again on whoever serves the route then; it
-    /// costs them no attempt.
+    /// Ends the calls that wait at this moment; later ones are not touched. Their events run again on whoever serves the
+    /// route then; it costs them no attempt.
     pub fn interrupt(&self) {
-        self.interrupted.send_replace(true);
+        self.interrupted.send_modify(|count| *count += 1);
     }
 
     /// Calls the build. A failure carries its digest.
@@ -86,7 +87,7 @@ impl Generation {
 
     async fn interruption(&self) {
         // The sender is `self`'s, so it cannot be gone.
-        drop(self.interrupted.subscribe().wait_for(|interrupted| *interrupted).await);
+        drop(self.interrupted.subscribe().changed().await);
     }
 }
 

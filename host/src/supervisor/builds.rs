@@ -21,10 +21,10 @@ impl Supervisor {
     /// Says which builds are new, remembers those that nothing stands beside, and watches the probation of the others.
     pub(super) fn greet(self: &Arc<Self>, running: &Running, before: &BTreeMap<PluginName, Deployment>) {
         for (name, deployment) in &running.plugins {
-            if before.get(name).is_some_and(|before| before.number == deployment.number) {
+            if before.get(name).is_some_and(|before| before.issued() == deployment.issued()) {
                 continue;
             }
-            let (digest, generation) = (deployment.digest(), deployment.number);
+            let (digest, generation) = (deployment.digest(), deployment.number());
             match deployment.trial() {
                 Some(trial) => {
                     let probation = running.config.plugins.probation;
@@ -34,6 +34,8 @@ impl Supervisor {
                         calls = probation.calls, time = ?probation.time,
                         "A new build serves, on probation"
                     );
+                    // It stays to fall back to, but what began on it before must not stay for ever.
+                    self.retire(vec![Arc::clone(&trial.previous)], running.config.plugins.drain_timeout);
                     let (supervisor, name, trial) = (Arc::clone(self), name.clone(), Arc::clone(trial));
                     tokio::spawn(async move { supervisor.watch_trial(name, trial).await });
                 }

@@ -274,6 +274,28 @@ async fn a_call_that_outlives_the_drain_runs_again_on_the_new_build() {
     assert_eq!(rig.summary().retried, 0, "being interrupted is no attempt");
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_interruption_ends_what_waits_and_not_what_comes_later() {
+    let rig = rig().await;
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&calls);
+    let slow = build("slow", false, move |call| {
+        count.fetch_add(1, SeqCst);
+        let id = call.event.id.clone();
+        async move {
+            sleep(Duration::from_secs(1)).await;
+            emits(vec![emit("out.a", &format!("slow {id}"))])
+        }
+        .boxed()
+    });
+    rig.serve(Build::Trusted(Arc::clone(&slow)));
+    rig.publish(&["e"]).await;
+    sleep(Duration::from_millis(500)).await;
+    slow.interrupt();
+    rig.settled().await;
+    assert_eq!((calls.load(SeqCst), rig.summary().done, rig.summary().retried), (2, 1, 0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_hundred_swaps_under_load_lose_and_double_nothing() {
     let rig = rig().await;
