@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
@@ -83,6 +84,8 @@ fn connector(roots: Option<&[Vec<u8>]>) -> Result<TlsConnector, String> {
         .with_safe_default_protocol_versions()
         .map_err(|why| why.to_string())?;
     let mut config = config.with_root_certificates(store).with_no_client_auth();
+    // All plugins share this. A session that is taken up again would tie their requests together, and outlive its certificate.
+    config.resumption = Resumption::disabled();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsConnector::from(Arc::new(config)))
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tidemill_core::outbound::{OutboundDenial, Target};
+use tokio_rustls::rustls;
 use wasmtime_wasi_http::Error;
 
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +44,7 @@ pub(super) enum Refused {
     Unconnected { target: Target, address: IpAddr, why: io::Error },
     #[error("the request to `{target}` failed: nobody took the connection within {allowed:?}")]
     ConnectTimedOut { target: Target, allowed: Duration },
-    #[error("the request to `{target}` failed: {why}")]
+    #[error("the request to `{target}` failed: no TLS connection: {why}")]
     Tls { target: Target, why: io::Error },
     #[error("the request to `{target}` failed: no answer within {allowed:?}, which is what the plugin would wait")]
     Silent { target: Target, allowed: Duration },
@@ -83,10 +84,16 @@ impl Refused {
             Refused::Unresolved { .. } => Error::DnsError { rcode: None, info_code: None },
             Refused::Unconnected { .. } => Error::ConnectionRefused,
             Refused::ConnectTimedOut { .. } => Error::ConnectionTimeout,
-            Refused::Tls { why, .. } if why.kind() == io::ErrorKind::InvalidData => Error::TlsCertificateError,
+            Refused::Tls { why, .. } if is_about_certificate(why) => Error::TlsCertificateError,
             Refused::Tls { .. } => Error::TlsProtocolError,
             Refused::Broken { .. } => Error::HttpProtocolError,
             Refused::CallEnded { .. } => Error::ConnectionTerminated,
         }
     }
+}
+
+/// A server that does not prove who it is, in contrast to one that does not speak TLS.
+fn is_about_certificate(why: &io::Error) -> bool {
+    let why = why.get_ref().and_then(|why| why.downcast_ref());
+    matches!(why, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
 }

@@ -28,7 +28,7 @@ pub(crate) async fn told(plugin: &Plugin, wish: &str) -> String {
     String::from_utf8(effects.emits[0].data.to_vec()).unwrap()
 }
 
-fn granted(hosts: &[String], limits: Limits) -> PluginConfig {
+pub(crate) fn granted(hosts: &[String], limits: Limits) -> PluginConfig {
     let allowed_outbound_hosts = hosts.iter().map(|host| OutboundHost::try_new(host).unwrap()).collect();
     PluginConfig { allowed_outbound_hosts, limits, ..PluginConfig::default() }
 }
@@ -43,7 +43,7 @@ fn ask(server: &Server, more: &str) -> String {
 }
 
 /// Waits until something is true that must become true.
-async fn until(what: &str, done: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, done: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !done() {
         assert!(Instant::now() < deadline, "{what}");
@@ -52,7 +52,7 @@ async fn until(what: &str, done: impl Fn() -> bool) {
 }
 
 /// A resolver that gives these answers, one for each question, the last one again and again.
-struct Scripted {
+pub(crate) struct Scripted {
     answers: Mutex<VecDeque<Vec<IpAddr>>>,
     asked: AtomicUsize,
 }
@@ -66,7 +66,7 @@ impl Resolve for Scripted {
     }
 }
 
-fn scripted(answers: &[&[&str]]) -> Arc<Scripted> {
+pub(crate) fn scripted(answers: &[&[&str]]) -> Arc<Scripted> {
     let parse = |list: &&[&str]| list.iter().map(|address| address.parse().unwrap()).collect();
     Arc::new(Scripted { answers: Mutex::new(answers.iter().map(parse).collect()), asked: AtomicUsize::new(0) })
 }

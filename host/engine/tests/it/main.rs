@@ -21,3 +21,4 @@ mod rig;
 mod server;
 mod shop;
 mod state;
+mod tls;

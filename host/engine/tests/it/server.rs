@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// What the server answers, by the path of the request.
@@ -16,6 +16,10 @@ pub(crate) struct Seen {
     /// Connections whose other side went away.
     pub(crate) closed: AtomicUsize,
 }
+
+/// What a request comes over: TCP, or TLS on it.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 pub(crate) struct Server {
     pub(crate) port: u16,
@@ -30,15 +34,25 @@ impl Server {
     }
 
     pub(crate) fn on(listener: TcpListener) -> Self {
+        Self::serving(listener, |stream, seen| async move { serve(stream, &seen).await })
+    }
+
+    /// One that does this with each connection.
+    pub(crate) fn serving<F, S>(listener: TcpListener, serve: F) -> Self
+    where
+        F: Fn(TcpStream, Arc<Seen>) -> S + Send + 'static,
+        S: Future<Output = std::io::Result<()>> + Send + 'static,
+    {
         let (port, seen) = (listener.local_addr().unwrap().port(), Arc::new(Seen::default()));
         let shared = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let seen = Arc::clone(&shared);
+                let served = serve(stream, Arc::clone(&shared));
                 tokio::spawn(async move {
                     let open = seen.open.fetch_add(1, Ordering::SeqCst) + 1;
                     seen.most_open.fetch_max(open, Ordering::SeqCst);
-                    serve(stream, &seen).await.ok();
+                    served.await.ok();
                     seen.open.fetch_sub(1, Ordering::SeqCst);
                     seen.closed.fetch_add(1, Ordering::SeqCst);
                 });
@@ -52,7 +66,8 @@ impl Server {
     }
 }
 
-async fn serve(mut stream: TcpStream, seen: &Seen) -> std::io::Result<()> {
+/// Reads one request and answers it.
+pub(crate) async fn serve(mut stream: impl Wire, seen: &Seen) -> std::io::Result<()> {
     let (head, mut body) = head(&mut stream).await?;
     let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
     seen.heads.lock().unwrap().push(head.clone());
@@ -96,7 +111,8 @@ async fn serve(mut stream: TcpStream, seen: &Seen) -> std::io::Result<()> {
     }
 }
 
-async fn head(stream: &mut TcpStream) -> std::io::Result<(String, Vec<u8>)> {
+/// The head of a request, and what came after it.
+pub(crate) async fn head(stream: &mut impl Wire) -> std::io::Result<(String, Vec<u8>)> {
     let mut read = Vec::new();
     loop {
         let mut buffer = [0; 4096];
@@ -112,14 +128,15 @@ async fn head(stream: &mut TcpStream) -> std::io::Result<(String, Vec<u8>)> {
     }
 }
 
-async fn answer(stream: &mut TcpStream, status: &str, headers: &str, body: &[u8]) -> std::io::Result<()> {
+async fn answer(stream: &mut impl Wire, status: &str, headers: &str, body: &[u8]) -> std::io::Result<()> {
     let head = format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n", body.len());
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(body).await?;
     stream.shutdown().await
 }
 
-async fn gone(stream: &mut TcpStream) -> std::io::Result<()> {
+/// Waits until the other side goes away.
+async fn gone(stream: &mut impl Wire) -> std::io::Result<()> {
     let mut buffer = [0; 4096];
     while stream.read(&mut buffer).await? > 0 {}
     Ok(())
