@@ -16,7 +16,7 @@ use crate::component::{self, LoadError};
 use crate::http::Network;
 use crate::imports::Linkers;
 use crate::instance::{Blueprint, Instance};
-use crate::plugin::{Description, Plugin};
+use crate::plugin::{self, Description, Plugin};
 use crate::reach::Reach;
 use crate::ticker::Ticker;
 use crate::{imports, settings};
@@ -179,13 +179,14 @@ impl Engine {
     /// A guest runs on the guests' threads only, its start included; so it cannot hold up the caller's runtime, and the
     /// caller may be on any thread.
     fn start(&self, blueprint: Arc<Blueprint>) -> Result<Instance, LoadError> {
+        let name = blueprint.name.clone();
         let (send, started) = mpsc::sync_channel(1);
         self.handle.spawn(async move {
             // Nobody waits any more if the caller is gone.
             let _ = send.send(Instance::start(&blueprint).await);
         });
         match started.recv() {
-            Ok(instance) => instance.map_err(LoadError::Start),
+            Ok(instance) => instance.map_err(|failure| LoadError::Start(plugin::named(failure, &name))),
             Err(_) => Err(LoadError::Host("the guests' threads have stopped".to_owned())),
         }
     }

@@ -75,8 +75,8 @@ impl Plugin {
 impl Handler for Plugin {
     async fn handle(&self, call: Call<'_>) -> Result<Effects, Failure> {
         let mut lease = self.pool.lease().await?;
-        let instance = lease.instance(&self.blueprint).await?;
-        let outcome = instance.call(call).await;
+        let instance = lease.instance(&self.blueprint).await.map_err(|failure| named(failure, self.name()))?;
+        let outcome = instance.call(call).await.map_err(|failure| named(failure, self.name()));
         if !instance.is_reusable() {
             // Giving back what it had takes milliseconds if that is much: others get their turn before.
             tokio::task::yield_now().await;
@@ -95,4 +95,10 @@ impl Handler for Plugin {
     fn outgrown(&self) -> u64 {
         self.pool.outgrown()
     }
+}
+
+/// What refuses knows which line of runtime.yaml would allow it, but not for which plugin.
+pub(crate) fn named(failure: Failure, plugin: &PluginName) -> Failure {
+    let name = |text: String| text.replace("plugins.settings.<plugin>", &format!("plugins.settings.{plugin}"));
+    Failure { text: name(failure.text), log_tail: failure.log_tail.into_iter().map(name).collect(), ..failure }
 }

@@ -48,7 +48,7 @@ async fn a_guest_that_only_computes_is_stopped_at_its_cpu_limit() {
         assert_eq!(failure.kind, FailureKind::Timeout);
         assert_eq!(
             failure.text,
-            "the call used up its 100ms of CPU time; `plugins.settings.<plugin>.limits.cpu` in runtime.yaml raises it"
+            "the call used up its 100ms of CPU time; `plugins.settings.guest.limits.cpu` in runtime.yaml raises it"
         );
         assert!(took >= cpu && took < cpu * 30, "{took:?}");
     }
@@ -66,7 +66,7 @@ async fn the_cpu_limit_holds_for_the_start_too() {
     assert_eq!(
         why,
         "could not be started (timeout): the plugin used up its 100ms of CPU time before it was ready for its first \
-         event; `plugins.settings.<plugin>.limits.cpu` in runtime.yaml raises it"
+         event; `plugins.settings.guest.limits.cpu` in runtime.yaml raises it"
     );
 }
 

@@ -131,7 +131,7 @@ async fn a_million_puts_end_at_the_limit_of_writes() {
     assert_eq!(failure.kind, FailureKind::Rejected);
     assert_eq!(
         failure.text,
-        "the limit `state_writes` of 100 is used up; `plugins.settings.<plugin>.limits.state_writes` in runtime.yaml raises it"
+        "the limit `state_writes` of 100 is used up; `plugins.settings.guest.limits.state_writes` in runtime.yaml raises it"
     );
 }
 
@@ -153,7 +153,7 @@ async fn a_value_above_its_limit_is_refused_and_a_gigabyte_is_not_even_copied() 
     assert_eq!(
         failure.text,
         "the plugin handed the host more than 9437184 bytes at once; the largest of `emit_bytes`, `state_bytes` and \
-         `log_bytes` under `plugins.settings.<plugin>.limits` in runtime.yaml decides"
+         `log_bytes` under `plugins.settings.guest.limits` in runtime.yaml decides"
     );
 }
 

@@ -97,7 +97,7 @@ async fn a_plugin_that_spins_while_it_starts_is_not_loaded() {
     assert_eq!(
         why,
         "could not be started (timeout): the plugin was not ready 300ms after its start; it does too much before its \
-         first event; `plugins.settings.<plugin>.limits.start` in runtime.yaml raises it"
+         first event; `plugins.settings.guest.limits.start` in runtime.yaml raises it"
     );
     assert!(begun.elapsed() < Duration::from_secs(3));
 }
@@ -126,7 +126,7 @@ async fn growing_beyond_the_limit_is_told_with_the_limits_name() {
     assert_eq!(failure.kind, FailureKind::OutOfMemory);
     assert_eq!(
         failure.text,
-        "the plugin wanted 8.1 MiB of memory; its limit is 8 MiB; `plugins.settings.<plugin>.limits.memory` in \
+        "the plugin wanted 8.1 MiB of memory; its limit is 8 MiB; `plugins.settings.guest.limits.memory` in \
          runtime.yaml raises it"
     );
     assert!(call(&plugin, "ok").await.is_ok());
@@ -150,7 +150,7 @@ async fn a_table_bomb_is_refused() {
     assert_eq!(
         failure.text,
         "the plugin wanted 100000001 table elements; its limit is 200000; \
-         `plugins.settings.<plugin>.limits.table_elements` in runtime.yaml raises it"
+         `plugins.settings.guest.limits.table_elements` in runtime.yaml raises it"
     );
 }
 
@@ -201,6 +201,6 @@ async fn a_huge_emit_is_stopped_before_the_host_copies_it() {
     assert_eq!(
         failure.text,
         "the plugin handed the host more than 9437184 bytes at once; the largest of `emit_bytes`, `state_bytes` and \
-         `log_bytes` under `plugins.settings.<plugin>.limits` in runtime.yaml decides"
+         `log_bytes` under `plugins.settings.guest.limits` in runtime.yaml decides"
     );
 }

@@ -121,7 +121,7 @@ async fn a_denial_names_the_line_in_the_log_and_in_the_failure() {
     let plugin = load_with(&ASKER, &granted(&["http://granted.example".to_owned()], Limits::default()));
     let failure = call(&plugin, r#"{"do":"ask","authority":"other.example","fail":true}"#).await.unwrap_err();
     let line = "requests to `http://other.example` are not granted; \
-                `plugins.settings.<plugin>.allowed_outbound_hosts: [\"http://other.example\"]` in runtime.yaml would allow it";
+                `plugins.settings.guest.allowed_outbound_hosts: [\"http://other.example\"]` in runtime.yaml would allow it";
     assert!(failure.text.starts_with("the request failed: ErrorCode::HttpRequestDenied\n"), "{}", failure.text);
     assert!(failure.text.ends_with(line), "{}", failure.text);
     assert!(failure.log_tail.iter().any(|logged| logged.contains(line)), "{:?}", failure.log_tail);

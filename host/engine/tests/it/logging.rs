@@ -100,7 +100,7 @@ async fn a_flood_is_cut_and_the_call_succeeds() {
     assert_eq!(
         failure.log_tail.last().unwrap(),
         "99965 lines of log (9996500 bytes) were dropped: the limit `log_bytes` of 4096 is used up; \
-         `plugins.settings.<plugin>.limits.log_bytes` in runtime.yaml raises it"
+         `plugins.settings.guest.limits.log_bytes` in runtime.yaml raises it"
     );
 }
 

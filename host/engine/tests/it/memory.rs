@@ -82,7 +82,7 @@ async fn table_elements_are_bounded_as_the_plugin_says() {
     assert_eq!(failure.kind, FailureKind::OutOfMemory);
     assert_eq!(
         failure.text,
-        "the plugin wanted 101 table elements; its limit is 100; `plugins.settings.<plugin>.limits.table_elements` in \
+        "the plugin wanted 101 table elements; its limit is 100; `plugins.settings.guest.limits.table_elements` in \
          runtime.yaml raises it"
     );
 }
@@ -112,7 +112,7 @@ async fn a_leak_is_bounded_by_replacing_the_instance() {
 fn handles_text(limit: u32) -> String {
     format!(
         "the plugin wanted more than the {limit} resource handles of its limit; \
-         `plugins.settings.<plugin>.limits.handles` in runtime.yaml raises it"
+         `plugins.settings.guest.limits.handles` in runtime.yaml raises it"
     )
 }
 
