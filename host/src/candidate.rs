@@ -64,7 +64,7 @@ enum Judged {
     Runs,
     /// The file was refused before.
     Unchanged,
-    New(NewBuild),
+    New(Box<NewBuild>),
     Refused(Refused),
 }
 
@@ -121,7 +121,7 @@ impl Candidate {
                 {
                     self.remembered.insert(name.clone(), before);
                 }
-                self.builds.insert(name, build);
+                self.builds.insert(name, *build);
             }
             // At the start a build that ran well before is better than none.
             Judged::Refused(refused) if judge.current.is_none() => match judge.remembered(&name) {
@@ -226,7 +226,7 @@ impl Judge<'_> {
             Ok(file) => {
                 let digest = Some(file.digest.clone());
                 match self.load(name, file, &settings) {
-                    Ok(build) => return Judged::New(build),
+                    Ok(build) => return Judged::New(Box::new(build)),
                     Err(error) => Refused { digest, cause: Cause::Code, why: format!("{error:#}") },
                 }
             }
@@ -247,12 +247,12 @@ impl Judge<'_> {
             return Judged::Unchanged;
         }
         match self.engine.load(name, &known.bytes, &settings) {
-            Ok(plugin) => Judged::New(NewBuild {
+            Ok(plugin) => Judged::New(Box::new(NewBuild {
                 plugin: Arc::new(plugin),
                 digest: known.digest.clone(),
                 bytes: Arc::clone(&known.bytes),
                 settings,
-            }),
+            })),
             Err(why) => Judged::Refused(Refused {
                 digest: Some(known.digest.clone()),
                 cause: Cause::Code,
