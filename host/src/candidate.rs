@@ -234,7 +234,7 @@ impl Judge<'_> {
         };
         match known {
             // That was told before. What runs goes on, with the settings of now.
-            Some(known) if known.refused.as_ref().is_some_and(|before| *before == refused) => {
+            Some(known) if known.refused.as_ref().is_some_and(|before| refused.repeats(before)) => {
                 self.resettle(name, known, settings)
             }
             _ => Judged::Refused(refused),

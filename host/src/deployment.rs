@@ -121,7 +121,7 @@ impl Deployment {
     pub fn refuse_gone(&mut self, gone: &Digest, grounds: &str) {
         if self.refused.is_none() {
             let (digest, why) = (Some(gone.clone()), format!("it is quarantined: {grounds}"));
-            self.refused = Some((Refused { digest, cause: Cause::Provenance, why }, SystemTime::now()));
+            self.refused = Some((Refused { digest, cause: Cause::Quarantine, why }, SystemTime::now()));
         }
     }
 

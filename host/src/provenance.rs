@@ -27,12 +27,21 @@ pub struct Refused {
     pub why: String,
 }
 
+impl Refused {
+    /// Whether this was told before. A rollback tells its quarantine in other words than whoever finds the file later.
+    pub fn repeats(&self, before: &Self) -> bool {
+        let same = self.digest == before.digest && self.cause == before.cause;
+        same && (self.cause == Cause::Quarantine || self.why == before.why)
+    }
+}
+
 /// What refused a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// The file, its lock, its signature, a quarantine: what can change while its bytes stay the same, and is cheap to ask
-    /// again.
+    /// The file, its lock, its signature: what can change while its bytes stay the same, and is cheap to ask again.
     Provenance,
+    /// It was rolled back.
+    Quarantine,
     /// Its code, which stays what it is.
     Code,
 }
@@ -54,7 +63,7 @@ impl Provenance {
         let file = self.folder.read(name).map_err(unread)?;
         match self.objection(&file) {
             None => Ok(file),
-            Some(why) => Err(Refused { digest: Some(file.digest), cause, why }),
+            Some((cause, why)) => Err(Refused { digest: Some(file.digest), cause, why }),
         }
     }
 
@@ -65,26 +74,27 @@ impl Provenance {
         let file = PluginFile { name: name.clone(), path: self.folder.path(name), digest: digest.clone(), bytes };
         match self.objection(&file) {
             None => Ok(file),
-            Some(why) => Err(anyhow!("the build {digest}, which ran before, may not run any more: {why}")),
+            Some((_, why)) => Err(anyhow!("the build {digest}, which ran before, may not run any more: {why}")),
         }
     }
 
-    fn objection(&self, file: &PluginFile) -> Option<String> {
+    fn objection(&self, file: &PluginFile) -> Option<(Cause, String)> {
         let locked = Lock::read(&self.folder).and_then(|lock| match lock {
             Some(lock) => lock.check(file),
             None => Ok(()),
         });
         if let Err(problem) = locked {
-            return Some(problem.to_string());
+            return Some((Cause::Provenance, problem.to_string()));
         }
         if let Err(problem) = self.keys.check(&self.folder, file) {
-            return Some(problem.to_string());
+            return Some((Cause::Provenance, problem.to_string()));
         }
         let Quarantined { reason, since, .. } = self.history().quarantined(&file.name, &file.digest)?;
         let (path, name) = (file.path.display(), &file.name);
-        Some(format!(
+        let why = format!(
             "`{path}` is quarantined since {since}: {reason}; replace the file, or let it run again with `tidemill plugins release {name}`"
-        ))
+        );
+        Some((Cause::Quarantine, why))
     }
 
     /// What is remembered. Writing to it waits for the disk.
