@@ -35,12 +35,14 @@ const PROBATION_PAUSE: Duration = Duration::from_secs(1);
 
 /// Decides from blame, attempt and policy. `random` is uniform in 0..1 and spreads the delays.
 ///
-/// What failed on a build that is on probation is not dead-lettered for it: it waits until the build is trusted or gone.
+/// What failed on a build that is on probation costs no attempt and is not dead-lettered for it: it waits until the build is
+/// trusted or gone.
 pub fn decide(failure: &Failure, progress: Progress, policy: &RetryPolicy, random: f64) -> Disposition {
     match by_kind(failure, progress, policy, random) {
         Disposition::DeadLetter { .. } if failure.provisional => {
             Disposition::Retry { after: PROBATION_PAUSE.mul_f64(0.5 + random), counted: false }
         }
+        Disposition::Retry { after, .. } if failure.provisional => Disposition::Retry { after, counted: false },
         decided => decided,
     }
 }
@@ -135,6 +137,8 @@ mod tests {
             let failure = Failure { provisional: true, ..Failure::new(kind, "x") };
             let said = decide(&failure, progress, &policy(), 0.5);
             assert!(matches!(said, Disposition::Retry { counted: false, .. }), "{kind:?}: {said:?}");
+            let first = decide(&failure, Progress { attempt: 1, age: Duration::ZERO, host_faults: 0 }, &policy(), 0.5);
+            assert!(matches!(first, Disposition::Retry { counted: false, .. }), "{kind:?}: {first:?}");
         }
     }
 

@@ -111,6 +111,11 @@ impl FailureKind {
         self.blame() == Blame::Plugin && !matches!(self, FailureKind::RetryRequested { .. })
     }
 
+    /// Whether the guest itself came to an end that no build is meant to have, whatever it is granted.
+    pub fn is_crash(self) -> bool {
+        matches!(self, FailureKind::Trap | FailureKind::Timeout | FailureKind::OutOfMemory)
+    }
+
     pub fn blame(self) -> Blame {
         match self {
             FailureKind::Malformed

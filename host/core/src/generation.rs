@@ -98,4 +98,9 @@ impl Vitals {
     pub fn mean(&self) -> Duration {
         self.busy.checked_div(u32::try_from(self.calls).unwrap_or(u32::MAX)).unwrap_or_default()
     }
+
+    /// Calls for each instance that outgrew its memory.
+    pub(crate) fn per_instance(&self) -> u64 {
+        self.calls / self.outgrown.max(1)
+    }
 }

@@ -125,6 +125,13 @@ impl Build {
             Build::OnTrial(trial) => trial.build(),
         }
     }
+
+    fn open_trial(&self) -> Option<Arc<Trial>> {
+        match self {
+            Build::OnTrial(trial) if trial.is_open() => Some(Arc::clone(trial)),
+            _ => None,
+        }
+    }
 }
 
 /// Takes jobs, makes attempts, passes the results on.

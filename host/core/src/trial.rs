@@ -55,6 +55,8 @@ struct Evidence {
     /// Calls of the new build that say something about it.
     calls: u64,
     declined: u64,
+    /// Events that it broke on and that the build before it did not handle either, each as often as it was tried.
+    undecided: u64,
     /// Events that it broke on and that the build before it handled.
     broken: u64,
     first: Option<String>,
@@ -73,7 +75,7 @@ const CALLS_TO_COMPARE: u64 = 20;
 const SLOWER: u32 = 10;
 const NOTICEABLE: Duration = Duration::from_millis(10);
 
-/// An instance may outgrow its memory once in so many calls.
+/// An instance that outgrows its memory within fewer calls leaks, unless those of the build before did so, too.
 const CALLS_PER_INSTANCE: u64 = 100;
 
 // === impl Trial ===
@@ -117,6 +119,15 @@ impl Trial {
         });
     }
 
+    /// The new build broke on an event, or wants what the broker refuses, and the build before it proves nothing. It speaks
+    /// against the new build only if nothing speaks for it.
+    pub(crate) fn undecided(&self, failure: &Failure) {
+        self.note(|evidence| {
+            evidence.undecided += 1;
+            evidence.first.get_or_insert_with(|| format!("{}: {}", failure.kind.code(), failure.text));
+        });
+    }
+
     fn note(&self, change: impl FnOnce(&mut Evidence)) {
         let mut evidence = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut evidence);
@@ -147,7 +158,7 @@ impl Trial {
 
     fn time_is_over(&self) {
         let evidence = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
-        if evidence.calls + evidence.declined > 0
+        if evidence.calls + evidence.declined + evidence.undecided > 0
             && let Some(standing) = judge(&evidence, self.new.vitals(), self.previous.vitals(), true)
         {
             self.end(standing);
@@ -173,15 +184,18 @@ impl Trial {
 
 /// What the evidence says; `None` while it is too early. `over`: nothing more will be seen.
 fn judge(evidence: &Evidence, new: Vitals, previous: Vitals, over: bool) -> Option<Standing> {
-    let &Evidence { calls, broken, .. } = evidence;
-    let outgrown = new.outgrown.saturating_sub(calls / CALLS_PER_INSTANCE);
+    let &Evidence { calls, broken, undecided, .. } = evidence;
     let too_often = broken.saturating_mul(TOLERATED_ONE_IN) > calls;
+    let nothing_for_it = broken + undecided > 0 && calls == broken;
     let comparable = new.calls.min(previous.calls) >= CALLS_TO_COMPARE;
-    let grounds = if too_often && (over || broken >= BROKEN_AT_ONCE) {
-        Grounds::Broke { events: broken, calls, first: evidence.first.clone().unwrap_or_default() }
-    } else if comparable && new.mean() > NOTICEABLE && new.mean() > previous.mean() * SLOWER {
+    let leaks = new.outgrown > 1 && new.per_instance() * 2 < CALLS_PER_INSTANCE.min(previous.per_instance());
+    let grounds = if (too_often && (over || broken >= BROKEN_AT_ONCE)) || (over && nothing_for_it) {
+        let first = evidence.first.clone().unwrap_or_default();
+        Grounds::Broke { events: broken + undecided, calls: calls + undecided, first }
+    } else if over && comparable && new.mean() > NOTICEABLE && new.mean() > previous.mean() * SLOWER {
+        // At the end only: what an instance does once, on its first event, must not count for all.
         Grounds::Slow { mean: new.mean(), before: previous.mean(), calls }
-    } else if outgrown > 1 && previous.outgrown == 0 {
+    } else if comparable && leaks {
         Grounds::Leaks { instances: new.outgrown, calls }
     } else {
         return over.then_some(Standing::Passed);
@@ -215,7 +229,7 @@ mod tests {
     }
 
     fn verdict(calls: u64, broken: u64, over: bool) -> Option<&'static str> {
-        let evidence = Evidence { calls, broken, first: Some("trap: x".to_owned()), declined: 0 };
+        let evidence = Evidence { calls, broken, first: Some("trap: x".to_owned()), ..Evidence::default() };
         word(judge(&evidence, vitals(calls, 50, 0), vitals(1000, 50, 0), over))
     }
 
@@ -253,16 +267,30 @@ mod tests {
     }
 
     #[test]
+    fn a_build_for_which_nothing_speaks_is_rolled_back_in_the_end() {
+        let judged = |calls, broken, undecided, declined, over| {
+            let evidence = Evidence { calls, broken, undecided, declined, first: None };
+            word(judge(&evidence, vitals(calls, 50, 0), vitals(1000, 50, 0), over))
+        };
+        assert_eq!(judged(0, 0, 30, 0, false), None);
+        assert_eq!(judged(0, 0, 30, 0, true), Some("broke"));
+        assert_eq!(judged(40, 0, 30, 0, true), Some("passed"), "it handled others");
+        assert_eq!(judged(0, 0, 0, 30, true), Some("passed"), "to reject is no defect");
+    }
+
+    #[test]
     fn a_build_that_is_many_times_slower_is_rolled_back() {
         let calm = Evidence { calls: 30, ..Evidence::default() };
-        let judged = |new, previous| word(judge(&calm, new, previous, false));
+        let judged = |new, previous| word(judge(&calm, new, previous, true));
         assert_eq!(judged(vitals(30, 20_000, 0), vitals(500, 1_000, 0)), Some("slow"));
         // Ten times as slow, but nobody would notice.
-        assert_eq!(judged(vitals(30, 900, 0), vitals(500, 50, 0)), None);
+        assert_eq!(judged(vitals(30, 900, 0), vitals(500, 50, 0)), Some("passed"));
         // Slow as ever.
-        assert_eq!(judged(vitals(30, 20_000, 0), vitals(500, 18_000, 0)), None);
+        assert_eq!(judged(vitals(30, 20_000, 0), vitals(500, 18_000, 0)), Some("passed"));
         // Too few calls to tell.
-        assert_eq!(judged(vitals(5, 20_000, 0), vitals(500, 50, 0)), None);
+        assert_eq!(judged(vitals(5, 20_000, 0), vitals(500, 50, 0)), Some("passed"));
+        // Its first events may be slow.
+        assert_eq!(word(judge(&calm, vitals(30, 20_000, 0), vitals(500, 1_000, 0), false)), None);
     }
 
     #[test]
@@ -270,7 +298,8 @@ mod tests {
         let calm = Evidence { calls: 30, ..Evidence::default() };
         assert_eq!(word(judge(&calm, vitals(30, 50, 2), vitals(500, 50, 0), false)), Some("leaks"));
         assert_eq!(word(judge(&calm, vitals(30, 50, 1), vitals(500, 50, 0), false)), None);
-        assert_eq!(word(judge(&calm, vitals(30, 50, 9), vitals(500, 50, 3), false)), None, "so did the one before");
+        assert_eq!(word(judge(&calm, vitals(30, 50, 2), vitals(500, 50, 30), false)), None, "so did the one before");
+        assert_eq!(word(judge(&calm, vitals(30, 50, 2), vitals(0, 0, 0), false)), None, "nothing to compare with");
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(super) struct Job {
     pub(super) place: Place,
     /// When the delivery reached this host.
     pub(super) arrived: Instant,
+    /// The probation under which its last attempt was made, if one was open.
+    pub(super) trial: Option<Arc<Trial>>,
     /// Faults of the host in a row; see [`Progress`](crate::disposition::Progress).
     pub(super) host_faults: u32,
 }
@@ -72,14 +74,18 @@ pub(super) async fn run(route: &Route, job: Job) -> Attempted {
     let mut event = None;
     let serving = route.serving.load_full();
     let attempt = Attempt { route, serving: &serving, delivery: &job.delivery };
+    let trial = serving.build.open_trial();
     let outcome = match AssertUnwindSafe(attempt.make(&mut event)).catch_unwind().await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(failure)) => Outcome::Failed(failure),
         // A defect of the host, met on this event: it must neither end the worker nor be tried for ever.
-        Err(_) => Outcome::Failed(Failure::new(FailureKind::Trap, "the host panicked while it handled the event")),
+        Err(_) => {
+            let failure = Failure::new(FailureKind::Trap, "the host panicked while it handled the event");
+            Outcome::Failed(Failure { provisional: trial.is_some(), ..failure })
+        }
     };
     let event = event.map(|event: Event| Named { id: event.id, kind: event.kind });
-    Attempted { job, outcome, event }
+    Attempted { job: Job { trial, ..job }, outcome, event }
 }
 
 /// One attempt and what it is made with.
@@ -146,12 +152,17 @@ impl Attempt<'_> {
                     Ok(outcome)
                 }
                 // Neither build can: the event's history is its own.
-                Err(second) if second.kind.is_defect() => {
+                Err(second) if second.kind == failure.kind || second.kind.is_crash() => {
                     trial.answered();
                     Err(second)
                 }
-                // The build before refuses the event or asks for patience, the host had a fault: nothing is proven yet.
-                Err(second) => Err(Failure { provisional: true, ..second }),
+                // The build before refuses the event, asks for patience, or no longer fits to schemas and grants that came
+                // with the new one; or the host had a fault. Nothing is proven yet.
+                Err(second) => {
+                    self.tell_undecided(event, &failure);
+                    trial.undecided(&failure);
+                    Err(Failure { provisional: true, ..second })
+                }
             },
             Err(failure) if failure.kind.blame() != Blame::Host => {
                 trial.declined();
@@ -170,6 +181,14 @@ impl Attempt<'_> {
             route = %self.route.config.name, plugin = %self.route.config.handler, event.id = event.id,
             reason = failure.kind.code(), digest = failure.digest.as_deref(), error = clean_text(&failure.text, 300),
             "The new build broke on an event; the one before it handled the event"
+        );
+    }
+
+    fn tell_undecided(&self, event: &Event, failure: &Failure) {
+        tracing::warn!(
+            route = %self.route.config.name, plugin = %self.route.config.handler, event.id = event.id,
+            reason = failure.kind.code(), digest = failure.digest.as_deref(), error = clean_text(&failure.text, 300),
+            "The new build broke on an event that the one before it does not handle either; it is tried again"
         );
     }
 
@@ -290,6 +309,6 @@ pub(super) fn commit(route: &Route, delivery: &Delivery, emits: Vec<Outgoing>) -
 
 impl Job {
     pub(super) fn new(delivery: Delivery, place: Place, arrived: Instant) -> Self {
-        Self { delivery, place, arrived, host_faults: 0 }
+        Self { delivery, place, arrived, trial: None, host_faults: 0 }
     }
 }

@@ -168,13 +168,19 @@ impl Settler {
         event: Option<Named>,
         reason: String,
     ) -> impl Future<Output = ()> + Send + use<> {
-        Arc::clone(self).fail(job, Failure::new(FailureKind::EffectRefused, reason), event)
+        let failure = Failure::new(FailureKind::EffectRefused, reason);
+        // Nobody can say whether the build before would have wanted the same: that shows when the probation is over.
+        let provisional = job.trial.as_ref().is_some_and(|trial| {
+            trial.undecided(&failure);
+            true
+        });
+        Arc::clone(self).fail(job, Failure { provisional, ..failure }, event)
     }
 
     /// Decides about a failed attempt and does it. Run to completion.
     async fn fail(self: Arc<Self>, mut job: Job, failure: Failure, event: Option<Named>) {
         let now = SystemTime::now();
-        if failure.kind.blame() != Blame::Host {
+        if failure.kind.blame() != Blame::Host && !failure.provisional {
             job.delivery.first_failure.get_or_insert(now);
         }
         let age = job.delivery.first_failure.map(|first| now.duration_since(first).unwrap_or_default());

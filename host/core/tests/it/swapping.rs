@@ -233,8 +233,44 @@ async fn a_build_that_has_become_slow_is_rolled_back() {
     let trial = try_out(&rig, paced("slow", Duration::from_millis(80)));
     rig.publish_messages((40..90).map(|n| event_message(&format!("e{n}"))).collect()).await;
     rig.settled().await;
-    assert!(matches!(trial.standing(), Standing::RolledBack(Grounds::Slow { .. })), "{:?}", trial.standing());
+    let standing = trial.concluded().await;
+    assert!(matches!(standing, Standing::RolledBack(Grounds::Slow { .. })), "{standing:?}");
     shares(&rig, 90).await;
+}
+
+/// The build before rejects what the new one breaks on: neither is proven right, and the event waits.
+#[tokio::test(start_paused = true)]
+async fn a_build_that_only_ever_broke_is_rolled_back_although_the_one_before_declines() {
+    let rig = rig().await;
+    rig.serve(Build::Trusted(build("strict", false, |_| async { failed(FailureKind::Rejected) }.boxed())));
+    let trial = try_out(&rig, build("bad", false, |_| async { failed(FailureKind::Trap) }.boxed()));
+    rig.publish(&["a", "b"]).await;
+    sleep(PROBATION.time / 2).await;
+    assert_eq!((trial.standing(), rig.dead_letters().await.len()), (Standing::Open, 0));
+    assert!(matches!(trial.concluded().await, Standing::RolledBack(Grounds::Broke { .. })));
+    rig.settled().await;
+    let letters = rig.dead_letters().await;
+    assert!(letters.iter().all(|letter| letter.digest == "strict" && letter.reason == "rejected"), "{letters:?}");
+    assert_eq!(letters.len(), 2);
+}
+
+/// Attempts on a build that is gone are not the good build's.
+#[tokio::test(start_paused = true)]
+async fn retries_on_a_build_on_probation_use_up_no_attempt() {
+    let rig = rig().await;
+    let first = AtomicUsize::new(0);
+    rig.serve(Build::Trusted(build("old", false, move |call| {
+        let again = first.fetch_add(1, SeqCst) == 0;
+        let id = call.event.id.clone();
+        async move { if again { retry() } else { emits(vec![emit("out.a", &format!("old {id}"))]) } }.boxed()
+    })));
+    let trial = try_out(&rig, build("new", false, |_| async { retry() }.boxed()));
+    rig.publish(&["e"]).await;
+    sleep(Duration::from_secs(20)).await;
+    trial.roll_back();
+    rig.settled().await;
+    assert_eq!(shares(&rig, 1).await, (1, 0));
+    assert_eq!((rig.dead_letters().await.len(), rig.summary().retried), (0, 1));
 }
 
 /// What the broken call wrote is gone; the build before it counts each event once.
