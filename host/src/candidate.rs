@@ -27,7 +27,8 @@ pub struct Candidate {
     pub schemas: SchemaSet,
     /// The plugins that get another build.
     pub builds: BTreeMap<PluginName, NewBuild>,
-    /// Builds that ran well before this process began, for plugins whose file has changed since.
+    /// Builds to stand behind those while they are on probation, where what runs cannot: at a start, the ones that ran well
+    /// before; where the settings have changed too, the ones that run, with the settings of now.
     pub remembered: BTreeMap<PluginName, NewBuild>,
     /// Files that were looked at and refused; what runs in their place goes on.
     pub refused: BTreeMap<PluginName, Refused>,
@@ -53,6 +54,8 @@ pub struct Current {
 pub struct Known {
     pub digest: Digest,
     pub bytes: Arc<[u8]>,
+    /// The same, or the build that stands behind it during a probation.
+    pub trusted: (Digest, Arc<[u8]>),
     pub settings: PluginConfig,
     /// The file that was refused last; it is not tried again until it changes.
     pub refused: Option<Refused>,
@@ -116,11 +119,8 @@ impl Candidate {
             Judged::Unchanged => {}
             Judged::Runs => drop(self.reconciled.insert(name)),
             Judged::New(build) => {
-                if judge.current.is_none()
-                    && let Some(before) = judge.remembered(&name).filter(|before| before.digest != build.digest)
-                {
-                    self.remembered.insert(name.clone(), before);
-                }
+                let before = judge.before(&name, &build);
+                self.remembered.extend(before.map(|before| (name.clone(), before)));
                 self.builds.insert(name, *build);
             }
             // At the start a build that ran well before is better than none.
@@ -223,6 +223,11 @@ impl Judge<'_> {
             Ok(file) if known.is_some_and(|known| known.has_refused(&file.digest, &settings)) => {
                 return Judged::Unchanged;
             }
+            // The disk did not take the quarantine; it holds for as long as this process lives.
+            Ok(file) if known.is_some_and(|known| known.has_rolled_back(&file.digest)) => {
+                let (digest, why) = (Some(file.digest), "it is quarantined".to_owned());
+                Refused { digest, cause: Cause::Quarantine, why }
+            }
             Ok(file) => {
                 let digest = Some(file.digest.clone());
                 match self.load(name, file, &settings) {
@@ -268,6 +273,33 @@ impl Judge<'_> {
         Ok(NewBuild { plugin: Arc::new(plugin), digest: file.digest, bytes: file.bytes.into(), settings })
     }
 
+    /// The build that shall stand behind a new one, unless what runs can do that as it is.
+    fn before(&self, name: &PluginName, new: &NewBuild) -> Option<NewBuild> {
+        let Some(current) = self.current else {
+            return self.remembered(name).filter(|before| before.digest != new.digest);
+        };
+        let known = current.plugins.get(name).filter(|known| known.settings != new.settings)?;
+        let (digest, bytes) = &known.trusted;
+        if *digest == new.digest {
+            return None;
+        }
+        match self.engine.load(name, bytes, &new.settings) {
+            Ok(plugin) => Some(NewBuild {
+                plugin: Arc::new(plugin),
+                digest: digest.clone(),
+                bytes: Arc::clone(bytes),
+                settings: new.settings.clone(),
+            }),
+            Err(why) => {
+                tracing::warn!(
+                    plugin = %name, %digest, reason = %why,
+                    "The build before cannot run with the new settings; nothing stands behind the new one"
+                );
+                None
+            }
+        }
+    }
+
     /// The build that ran last before this process began, if it still can.
     fn remembered(&self, name: &PluginName) -> Option<NewBuild> {
         let digest = self.provenance.history().live(name)?;
@@ -311,6 +343,11 @@ impl Judge<'_> {
 impl Known {
     fn runs(&self, digest: &Digest, settings: &PluginConfig) -> bool {
         self.settings == *settings && self.digest == *digest
+    }
+
+    fn has_rolled_back(&self, digest: &Digest) -> bool {
+        let quarantined = self.refused.as_ref().filter(|refused| refused.cause == Cause::Quarantine);
+        quarantined.is_some_and(|refused| refused.digest.as_ref() == Some(digest))
     }
 
     /// Whether the file's code was refused before, with the same settings. Compiling it again would change nothing.

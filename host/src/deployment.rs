@@ -93,21 +93,31 @@ impl Deployment {
         self
     }
 
-    /// Puts another build in service, on probation beside the one that is trusted now. The same component with other
-    /// settings is trusted at once: nothing else could take its place. Answers the builds that go.
-    pub fn replace(&self, new: NewBuild, probation: Probation) -> (Self, Vec<Arc<Generation>>) {
+    /// Puts another build in service, on probation beside the one that is trusted now. Answers the builds that go.
+    ///
+    /// With other settings the trusted build must not serve on as it is: it could do what is no longer granted. `behind` is
+    /// that build with the settings of now; without it, and where the component is the same, the new build is trusted at once.
+    pub fn replace(
+        &self,
+        new: NewBuild,
+        behind: Option<NewBuild>,
+        probation: Probation,
+    ) -> (Self, Vec<Arc<Generation>>) {
         let trusted = self.trusted().clone();
         let mut gone = Vec::new();
         if trusted.digest != self.newest.digest {
             // It was on probation still; what comes now is compared with what was good before.
             gone.push(Arc::clone(&self.newest.generation));
         }
+        let same_settings = new.settings == trusted.settings;
         let next = Self::of(self.name.clone(), Loaded::new(new, self.issued + 1));
-        if next.newest.digest == trusted.digest {
-            gone.push(trusted.generation);
-            (next, gone)
-        } else {
-            (next.on_trial_beside(trusted, probation), gone)
+        if next.newest.digest != trusted.digest && same_settings {
+            return (next.on_trial_beside(trusted, probation), gone);
+        }
+        gone.push(trusted.generation);
+        match behind.filter(|behind| behind.digest != next.newest.digest) {
+            Some(behind) => (next.on_trial_beside(Loaded::new(behind, trusted.number), probation), gone),
+            None => (next, gone),
         }
     }
 
@@ -188,6 +198,12 @@ impl Deployment {
 
     pub fn bytes(&self) -> &Arc<[u8]> {
         &self.newest.bytes
+    }
+
+    /// The build that nothing stands behind: the one before, during a probation.
+    pub fn trusted_build(&self) -> (&Digest, &Arc<[u8]>) {
+        let Loaded { digest, bytes, .. } = self.trusted();
+        (digest, bytes)
     }
 
     /// The digest of the build that stands behind the one on probation.

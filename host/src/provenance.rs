@@ -31,15 +31,18 @@ impl Refused {
     /// Whether this was told before. A rollback tells its quarantine in other words than whoever finds the file later.
     pub fn repeats(&self, before: &Self) -> bool {
         let same = self.digest == before.digest && self.cause == before.cause;
-        same && (self.cause == Cause::Quarantine || self.why == before.why)
+        // A file that is not there is told with the files that are, which is no news about it.
+        same && (self.cause == Cause::Quarantine || self.digest.is_none() || self.why == before.why)
     }
 }
 
 /// What refused a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// The file, its lock, its signature: what can change while its bytes stay the same, and is cheap to ask again.
+    /// The file itself or its signature: what can change while its bytes stay the same, and is cheap to ask again.
     Provenance,
+    /// `plugins.lock` names another build.
+    Lock,
     /// It was rolled back.
     Quarantine,
     /// Its code, which stays what it is.
@@ -74,8 +77,16 @@ impl Provenance {
         let file = PluginFile { name: name.clone(), path: self.folder.path(name), digest: digest.clone(), bytes };
         match self.objection(&file) {
             None => Ok(file),
+            Some((Cause::Lock, _)) if self.locks_a_quarantined_build(name) => Ok(file),
             Some((_, why)) => Err(anyhow!("the build {digest}, which ran before, may not run any more: {why}")),
         }
+    }
+
+    /// Whether the lock names a build that was rolled back. Then it cannot keep the one before it from serving: that one served
+    /// before the restart, too.
+    fn locks_a_quarantined_build(&self, name: &PluginName) -> bool {
+        let locked = Lock::read(&self.folder).ok().flatten().and_then(|lock| lock.digest(name).cloned());
+        locked.is_some_and(|digest| self.history().quarantined(name, &digest).is_some())
     }
 
     fn objection(&self, file: &PluginFile) -> Option<(Cause, String)> {
@@ -84,7 +95,7 @@ impl Provenance {
             None => Ok(()),
         });
         if let Err(problem) = locked {
-            return Some((Cause::Provenance, problem.to_string()));
+            return Some((Cause::Lock, problem.to_string()));
         }
         if let Err(problem) = self.keys.check(&self.folder, file) {
             return Some((Cause::Provenance, problem.to_string()));

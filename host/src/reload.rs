@@ -20,7 +20,7 @@ use crate::candidate::Candidate;
 use crate::deployment::NewBuild;
 use crate::exit;
 use crate::plugins::Digest;
-use crate::provenance::Provenance;
+use crate::provenance::{Cause, Provenance};
 use crate::status;
 use crate::supervisor::{Changes, Running, Supervisor};
 use crate::watch::{Snapshot, Watch, WatchPlaces, settled};
@@ -147,7 +147,9 @@ impl Reloader {
     async fn try_look(&self, afresh: bool, stop: watch::Receiver<bool>) -> Result<Changes> {
         let mut current = self.supervisor.current().await;
         if afresh {
-            current.plugins.values_mut().for_each(|known| known.refused = None);
+            for known in current.plugins.values_mut() {
+                known.refused.take_if(|refused| refused.cause == Cause::Code);
+            }
         }
         let (path, engine, provenance) = (self.path.clone(), Arc::clone(&self.engine), Arc::clone(&self.provenance));
         let preparing = tokio::task::spawn_blocking(move || {

@@ -96,6 +96,7 @@ impl Supervisor {
         let known = |deployment: &Deployment| Known {
             digest: deployment.digest().clone(),
             bytes: Arc::clone(deployment.bytes()),
+            trusted: (deployment.trusted_build().0.clone(), Arc::clone(deployment.trusted_build().1)),
             settings: deployment.settings.clone(),
             refused: deployment.refused.as_ref().map(|(refused, _)| refused.clone()),
         };

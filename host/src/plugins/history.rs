@@ -234,7 +234,11 @@ impl History {
                 Ok(record) => return record,
                 Err(why) => why,
             },
-            Err(problem) => format!("{problem:?}"),
+            // What cannot be read now may be well: what is known stays known.
+            Err(problem) => {
+                tracing::warn!(path = %path.display(), ?problem, "The record of builds cannot be read");
+                return self.record.clone();
+            }
         };
         let aside = self.dir.join(DAMAGED);
         let moved = fs::rename(&path, &aside);

@@ -58,7 +58,7 @@ impl Supervisor {
             changes.plugins.push(name.to_string());
             let next = match plugins.get(&name) {
                 Some(deployment) => {
-                    let (next, leaving) = deployment.replace(build, config.plugins.probation);
+                    let (next, leaving) = deployment.replace(build, remembered.remove(&name), config.plugins.probation);
                     gone.extend(leaving);
                     next
                 }
@@ -110,9 +110,10 @@ impl Supervisor {
             one.stop.send_replace(true);
         }
         let grace = running.config.plugins.drain_timeout;
+        let deadline = tokio::time::Instant::now() + grace;
         for one in &mut stopped {
             let name = one.route.config.name.to_string();
-            if tokio::time::timeout(grace, &mut one.task).await.is_err() {
+            if tokio::time::timeout_at(deadline, &mut one.task).await.is_err() {
                 tracing::warn!(route = name, ?grace, "A route is late to stop; what it holds is delivered again");
                 one.task.abort();
             }
