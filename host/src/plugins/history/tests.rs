@@ -57,13 +57,15 @@ fn a_new_memory_is_empty_and_private() {
 }
 
 #[test]
-fn a_folder_that_is_open_to_others_is_closed() {
+fn a_folder_that_others_may_read_is_closed_and_one_that_they_may_write_to_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let cache = dir.path().join("cache");
     fs::create_dir(&cache).unwrap();
-    fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(&cache, fs::Permissions::from_mode(0o755)).unwrap();
     open(&dir);
     assert_eq!(mode(&cache), 0o700);
+    fs::set_permissions(&cache, fs::Permissions::from_mode(0o770)).unwrap();
+    assert!(matches!(History::open(&cache), Err(HistoryProblem::NotPrivate { mode: 0o770, .. })));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::guests::good;
-use super::{Feed, config, digest, each_once, emit, home, home_with, line, put, serves};
+use super::guests::{good, traps};
+use super::{Feed, SHORT, config, digest, each_once, emit, home, home_with, line, put, serves};
 use crate::harness::{Home, Host, On};
 
 const SCHEMA: &str = r#"{ "$id": "Input", "type": "object", "required": ["seq"] }"#;
@@ -202,5 +202,26 @@ fn a_broken_configuration_is_shown_by_status() {
     assert_eq!(status["reload"]["last"]["ok"], false, "{status}");
     assert!(status["reload"]["last"]["text"].as_str().unwrap().contains("runtime.yaml:2"), "{status}");
     assert_eq!(home.json(&["plugins", "list"])["running"], true);
+    host.stop();
+}
+
+/// A quarantined file in the folder is an old story; it must not keep a new configuration out.
+#[test]
+fn after_a_rollback_the_configuration_can_still_be_changed() {
+    let (build, bad) = (good("one"), traps());
+    let home = home(SHORT, &build);
+    let host = home.start();
+    emit(&home, 0..40);
+    host.until_done("forward", 40);
+    put(&home, &bad);
+    host.until_plugin("on probation", |plugin| plugin.digest == digest(&bad));
+    emit(&home, 40..60);
+    host.until_plugin("rolled back", |plugin| serves(&build)(plugin) && plugin.refused.is_some());
+    let with_timeout = |timeout: &str| config(SHORT).replace("emits:", &format!("timeout: {timeout}\n    emits:"));
+    configure(&home, &with_timeout("4s"));
+    until_applied(&host, &["routes restarted: forward"]);
+    configure(&home, &with_timeout("3s"));
+    let asked = home.run(&["reload"]);
+    assert_eq!(asked.code, 0, "{}", asked.err);
     host.stop();
 }
