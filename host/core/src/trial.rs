@@ -6,7 +6,9 @@
 //! event does not roll a good build back, and a bad build dead-letters nothing.
 //!
 //! A verdict of the new build (`reject`, `retry`) is no sign of a defect and is not asked for twice. But as long as the
-//! build is on probation nothing is dead-lettered for it: such an event waits, and runs again after the probation.
+//! build is on probation nothing is dead-lettered for it and no attempt is used up: such an event waits, and runs again
+//! after the probation. The same goes for an event about which neither build proves anything; a build for which nothing
+//! speaks when its time is over is rolled back.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
