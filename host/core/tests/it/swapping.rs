@@ -14,6 +14,7 @@ use tidemill_core::schema::{SchemaFile, Schemas};
 use tidemill_core::trial::{Grounds, Standing, Trial};
 use tokio::time::sleep;
 
+use crate::faulty::{Door, Fault};
 use crate::rig::{Rig, Setup, build, count_up, emit, emits, event_message, failed, retry};
 
 const PROBATION: Probation = Probation { calls: 100, time: Duration::from_secs(30) };
@@ -252,6 +253,19 @@ async fn a_build_that_only_ever_broke_is_rolled_back_although_the_one_before_dec
     let letters = rig.dead_letters().await;
     assert!(letters.iter().all(|letter| letter.digest == "strict" && letter.reason == "rejected"), "{letters:?}");
     assert_eq!(letters.len(), 2);
+}
+
+/// Nobody can say whether the build before would have wanted the same.
+#[tokio::test(start_paused = true)]
+async fn an_emit_that_the_broker_refuses_waits_for_the_end_of_the_probation() {
+    let rig = rig().await;
+    let trial = try_out(&rig, naming("new"));
+    rig.broker.plan.fail(Door::Commit, Fault::Refused, 3);
+    rig.publish(&["e"]).await;
+    rig.settled().await;
+    assert_eq!((rig.dead_letters().await.len(), rig.summary().retried), (0, 0), "three attempts were allowed");
+    assert_eq!(shares(&rig, 1).await, (0, 1));
+    assert_eq!(trial.standing(), Standing::Open);
 }
 
 /// Attempts on a build that is gone are not the good build's.
