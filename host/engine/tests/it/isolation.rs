@@ -95,20 +95,22 @@ async fn calls_beside(victim: &Arc<Plugin>, neighbour: &Arc<Plugin>, cores: usiz
     stop.store(true, Ordering::Relaxed);
     let calls = f64::from(calls.await.unwrap()) / begun.elapsed().as_secs_f64();
     for neighbour in neighbours {
-        assert!(neighbour.await.unwrap() > 0);
+        neighbour.await.unwrap();
     }
     (calls, latest)
 }
 
-/// Calls one after the other until it is stopped, and counts. Whether they succeed is the neighbour's matter.
+/// Calls one after the other until it is stopped, at least once, and counts. Whether they succeed is the neighbour's matter.
 async fn calling(plugin: Arc<Plugin>, stop: Arc<AtomicBool>) -> u32 {
     let route = route(Duration::from_secs(5), limits(|limits: &mut Limits| limits.cpu = Duration::from_millis(50)));
     let mut calls = 0;
-    while !stop.load(Ordering::Relaxed) {
+    loop {
         let _ = call_on(&plugin, &route, "{}", None).await;
         calls += 1;
+        if stop.load(Ordering::Relaxed) {
+            return calls;
+        }
     }
-    calls
 }
 
 fn median(mut numbers: Vec<f64>) -> f64 {
