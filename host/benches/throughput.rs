@@ -4,6 +4,7 @@
 //! NATS_SERVER=$(tools/nats-server) cargo bench -p tidemill --bench throughput            # everything
 //! NATS_SERVER=$(tools/nats-server) cargo bench -p tidemill --bench throughput -- 50000 3 # events per run, rounds
 //! cargo bench -p tidemill --bench throughput -- memory                                   # a million events, resident memory
+//! NATS_SERVER=$(tools/nats-server) cargo bench -p tidemill --bench throughput -- swaps 3 # latency with and without swaps, rounds; `embedded` or `nats` for one broker
 //! ```
 //!
 //! One event: fetch, parse, validate, filter, compute, publish one event, acknowledge. 300-byte orders, file storage, server and
@@ -19,6 +20,8 @@ mod orders;
 mod rooms;
 #[path = "throughput/server.rs"]
 mod server;
+#[path = "throughput/swaps.rs"]
+mod swaps;
 #[path = "throughput/tidemill.rs"]
 mod tidemill_run;
 
@@ -34,6 +37,10 @@ fn main() {
     let rounds = numbers.get(1).copied().unwrap_or(5);
     if std::env::args().any(|argument| argument == "memory") {
         return tidemill_run::memory(events.max(1_000_000));
+    }
+    if std::env::args().any(|argument| argument == "swaps") {
+        let only = std::env::args().find(|argument| ["embedded", "nats"].contains(&argument.as_str()));
+        return swaps::report(numbers.first().copied().unwrap_or(3), only.as_deref());
     }
     let plugin = server::root().join("plugins/fraud-check.wasm");
     println!("{events} events a run, {rounds} rounds, {} cores\n", std::thread::available_parallelism().unwrap());

@@ -19,7 +19,7 @@ use super::server::{Server, root};
 use super::{native, orders};
 
 /// As many unacknowledged events as the native consumer may hold: it has 256 in work and fetches 256 ahead.
-const IN_FLIGHT: usize = 512;
+pub(crate) const IN_FLIGHT: usize = 512;
 
 pub(crate) fn on_nats(events: usize) -> Duration {
     on_nats_with(events, IN_FLIGHT)
@@ -88,7 +88,7 @@ pub(crate) fn memory(events: usize) {
 }
 
 /// What `tidemill run` uses.
-fn host_runtime() -> tokio::runtime::Runtime {
+pub(crate) fn host_runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 
@@ -114,11 +114,11 @@ async fn work(app: Arc<App>, events: usize) -> Duration {
     took
 }
 
-async fn done(app: &App) -> usize {
+pub(crate) async fn done(app: &App) -> usize {
     app.summary().await.routes.first().map_or(0, |route| route.counts.done as usize)
 }
 
-fn order(number: usize) -> Outgoing {
+pub(crate) fn order(number: usize) -> Outgoing {
     Outgoing {
         id: format!("evt-{number:08}"),
         message: Message {
@@ -130,7 +130,7 @@ fn order(number: usize) -> Outgoing {
 }
 
 /// A configuration, the schema and the plugin in a folder of their own.
-fn write(home: &Path, broker: &str, in_flight: usize) {
+pub(crate) fn write(home: &Path, broker: &str, in_flight: usize) {
     fs::create_dir_all(home.join("schemas")).unwrap();
     fs::create_dir_all(home.join("plugins")).unwrap();
     fs::write(home.join("schemas/OrderCreated.json"), orders::SCHEMA).unwrap();

@@ -114,13 +114,14 @@ impl Disk {
 }
 
 fn open_table(database: &Database, name: &str, memtable: u64) -> Result<Keyspace, StoreError> {
-    // Indexes and filters go through the cache instead of staying in memory, which would grow with every stored message.
+    // Indexes go through the cache instead of staying in memory, which would grow with every stored message. Filters stay in
+    // memory: one of `ids` grows to megabytes, is wanted for every message, and would be read and checksummed each time.
     let options = || {
         KeyspaceCreateOptions::default()
             .max_memtable_size(memtable)
             .manual_journal_persist(true)
             .index_block_pinning_policy(PinningPolicy::all(false))
-            .filter_block_pinning_policy(PinningPolicy::all(false))
+            .filter_block_pinning_policy(PinningPolicy::all(true))
     };
     database.keyspace(name, options).map_err(StoreError::new)
 }
