@@ -78,34 +78,31 @@ pub(crate) fn report(rounds: usize, only: Option<&str>) {
         println!(
             "\n{name}: {most:.0} events/s with {IN_FLIGHT} in flight and the producer beside; {rate:.0} events/s from here on"
         );
+        println!("{:24} {:>10} {:>10} {:>10} {:>10} {:>10}", "latency", "events", "p50", "p99", "p99.9", "max");
         let (mut calm, mut swapped) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
             let with = open_loop(&Rig::new(on_nats), rate, Course::Swaps(SWAPS));
-            calm.push(open_loop(&Rig::new(on_nats), rate, Course::Calm(with.took)));
+            row("with swaps", std::slice::from_ref(&with));
+            let without = open_loop(&Rig::new(on_nats), rate, Course::Calm(with.took));
+            row("without", std::slice::from_ref(&without));
             swapped.push(with);
+            calm.push(without);
         }
-        println!("{:24} {:>10} {:>10} {:>10} {:>10} {:>10}", "latency", "events", "p50", "p99", "p99.9", "max");
-        print("without swaps", &calm);
-        print(&format!("with {SWAPS} swaps"), &swapped);
+        row("median: without swaps", &calm);
+        row(&format!("median: with {SWAPS} swaps"), &swapped);
         let waits = |quantile| median(swapped.iter().map(|seen| at(&seen.drops, quantile)).collect());
         println!("a dropped file serves after p50 {:.0?}, p99 {:.0?}", waits(0.5), waits(0.99));
     }
 }
 
-/// Each round's figure, and the median of the rounds first.
-fn print(name: &str, rounds: &[Seen]) {
-    let row = |name: &str, events: usize, figure: &dyn Fn(f64) -> Duration| {
-        print!("{name:24} {events:>10}");
-        for quantile in [0.5, 0.99, 0.999, 1.0] {
-            print!(" {:>7.1} ms", figure(quantile).as_secs_f64() * 1e3);
-        }
-        println!();
-    };
-    let events = rounds.iter().map(|seen| seen.events).sum();
-    row(name, events, &|quantile| median(rounds.iter().map(|seen| at(&seen.latencies, quantile)).collect()));
-    for seen in rounds {
-        row("  a round", seen.events, &|quantile| at(&seen.latencies, quantile));
+/// The medians of some runs.
+fn row(name: &str, runs: &[Seen]) {
+    print!("{name:24} {:>10}", runs.iter().map(|seen| seen.events).sum::<usize>());
+    for quantile in [0.5, 0.99, 0.999, 1.0] {
+        let middle = median(runs.iter().map(|seen| at(&seen.latencies, quantile)).collect());
+        print!(" {:>7.1} ms", middle.as_secs_f64() * 1e3);
     }
+    println!();
 }
 
 // --- the runs ----------------------------------------------------------------------------------------------------------
