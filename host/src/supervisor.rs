@@ -1,9 +1,9 @@
 //! What runs: routes, the plugins behind them, their state; and how one set of them takes over from another.
 //!
 //! A takeover touches only what has changed. A route whose own settings changed is stopped (what it holds is settled first)
-//! and started again; a route whose plugin or schemas changed goes on, and its [`Serving`] is swapped as a whole. Whatever
-//! can fail comes first: if a source cannot be opened, the routes that were stopped for it go on as they were, and nothing
-//! else has been touched.
+//! and started again; a route whose plugin or schemas changed goes on, and what
+//! [serves](tidemill_core::pipeline::Serving) it is swapped as a whole. Whatever can fail comes first: if a source cannot be
+//! opened, the routes that were stopped for it go on as they were, and nothing else has been touched.
 
 mod builds;
 mod routes;
