@@ -5,11 +5,12 @@
 //! refuses the whole. If only plugin files changed, each stands for itself: a bad one does not keep a good one out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
 use std::path::Path;
-use std::sync::Arc;
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{fmt, iter, thread};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use tidemill_core::config::{PluginConfig, RuntimeConfig};
 use tidemill_core::name::PluginName;
 use tidemill_core::schema::{SchemaFile, Schemas};
@@ -18,7 +19,7 @@ use tidemill_engine::Engine;
 use crate::deployment::NewBuild;
 use crate::exit::{Coded, Kind};
 use crate::files;
-use crate::plugins::{Digest, PluginFile};
+use crate::plugins::Digest;
 use crate::provenance::{Cause, Provenance, Refused};
 
 /// What may take over.
@@ -29,7 +30,7 @@ pub struct Candidate {
     pub builds: BTreeMap<PluginName, NewBuild>,
     /// Builds to stand behind those while they are on probation, where what runs cannot: at a start, the ones that ran well
     /// before; where the settings have changed too, the ones that run, with the settings of now.
-    pub remembered: BTreeMap<PluginName, NewBuild>,
+    pub behind: BTreeMap<PluginName, NewBuild>,
     /// Files that were looked at and refused; what runs in their place goes on.
     pub refused: BTreeMap<PluginName, Refused>,
     /// Plugins whose file holds what runs, whatever was refused before.
@@ -52,8 +53,7 @@ pub struct Current {
 
 /// A plugin that runs.
 pub struct Known {
-    pub digest: Digest,
-    pub bytes: Arc<[u8]>,
+    pub build: (Digest, Arc<[u8]>),
     /// The same, or the build that stands behind it during a probation.
     pub trusted: (Digest, Arc<[u8]>),
     pub settings: PluginConfig,
@@ -95,7 +95,7 @@ impl Candidate {
         let mut candidate = Self {
             schemas,
             builds: BTreeMap::new(),
-            remembered: BTreeMap::new(),
+            behind: BTreeMap::new(),
             refused: BTreeMap::new(),
             reconciled: BTreeSet::new(),
             config: Arc::clone(&config),
@@ -119,12 +119,12 @@ impl Candidate {
             Judged::Unchanged => {}
             Judged::Runs => drop(self.reconciled.insert(name)),
             Judged::New(build) => {
-                let before = judge.before(&name, &build);
-                self.remembered.extend(before.map(|before| (name.clone(), before)));
+                let behind = judge.behind(&name, &build);
+                self.behind.extend(behind.map(|behind| (name.clone(), behind)));
                 self.builds.insert(name, *build);
             }
             // At the start a build that ran well before is better than none.
-            Judged::Refused(refused) if judge.current.is_none() => match judge.remembered(&name) {
+            Judged::Refused(refused) if judge.current.is_none() => match judge.remembered(&name, None) {
                 Some(before) => {
                     self.builds.insert(name.clone(), before);
                     self.refused.insert(name, refused);
@@ -197,21 +197,18 @@ impl SchemaSet {
 // === impl Judge ===
 
 impl Judge<'_> {
-    /// Every plugin that a route names, each on a thread of its own: most of the time is waiting for compilers.
-    fn all(&self) -> Vec<(PluginName, Judged)> {
+    /// Every plugin that a route names. As many at a time as there are cores: most of the time goes to compilers, which are
+    /// processes of their own, and a thousand plugins must not be a thousand threads.
+    fn all(&self) -> BTreeMap<PluginName, Judged> {
         let names: BTreeSet<&PluginName> = self.config.routes.iter().map(|route| &route.handler).collect();
+        let left = Mutex::new(names.into_iter());
+        let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let judge_the_rest = || iter::from_fn(next).map(|name| (name.clone(), self.judge(name))).collect::<Vec<_>>();
         thread::scope(|scope| {
-            let started: Vec<_> = names.into_iter().map(|name| (name, scope.spawn(move || self.judge(name)))).collect();
-            started
-                .into_iter()
-                .map(|(name, thread)| {
-                    let judged = thread.join().unwrap_or_else(|_| {
-                        let why = "could not be loaded, because the host panicked; this is a defect of Tidemill";
-                        Judged::Refused(Refused { digest: None, cause: Cause::Code, why: why.to_owned() })
-                    });
-                    (name.clone(), judged)
-                })
-                .collect()
+            let cores = thread::available_parallelism().map_or(1, usize::from);
+            let threads: Vec<_> = (0..cores).map(|_| scope.spawn(judge_the_rest)).collect();
+            let judged = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            judged.flatten().collect()
         })
     }
 
@@ -229,10 +226,10 @@ impl Judge<'_> {
                 Refused { digest, cause: Cause::Quarantine, why }
             }
             Ok(file) => {
-                let digest = Some(file.digest.clone());
-                match self.load(name, file, &settings) {
+                let (digest, path) = (Some(file.digest.clone()), file.path);
+                match NewBuild::load(self.engine, name, (file.digest, file.bytes.into()), settings) {
                     Ok(build) => return Judged::New(Box::new(build)),
-                    Err(error) => Refused { digest, cause: Cause::Code, why: format!("{error:#}") },
+                    Err(why) => Refused { digest, cause: Cause::Code, why: format!("`{}` {why}", path.display()) },
                 }
             }
             Err(refused) => refused,
@@ -240,85 +237,53 @@ impl Judge<'_> {
         match known {
             // That was told before. What runs goes on, with the settings of now.
             Some(known) if known.refused.as_ref().is_some_and(|before| refused.repeats(before)) => {
-                self.resettle(name, known, settings)
+                self.resettle(name, known)
             }
             _ => Judged::Refused(refused),
         }
     }
 
-    /// The running build with other settings.
-    fn resettle(&self, name: &PluginName, known: &Known, settings: PluginConfig) -> Judged {
+    /// The running build, with the settings of now if those are others.
+    fn resettle(&self, name: &PluginName, known: &Known) -> Judged {
+        let settings = self.config.plugins.of(name);
         if known.settings == settings {
             return Judged::Unchanged;
         }
-        match self.engine.load(name, &known.bytes, &settings) {
-            Ok(plugin) => Judged::New(Box::new(NewBuild {
-                plugin: Arc::new(plugin),
-                digest: known.digest.clone(),
-                bytes: Arc::clone(&known.bytes),
-                settings,
-            })),
-            Err(why) => Judged::Refused(Refused {
-                digest: Some(known.digest.clone()),
-                cause: Cause::Code,
-                why: format!("the running build {why}"),
-            }),
-        }
-    }
-
-    fn load(&self, name: &PluginName, file: PluginFile, settings: &PluginConfig) -> Result<NewBuild> {
-        let plugin =
-            self.engine.load(name, &file.bytes, settings).with_context(|| format!("`{}`", file.path.display()))?;
-        let settings = settings.clone();
-        Ok(NewBuild { plugin: Arc::new(plugin), digest: file.digest, bytes: file.bytes.into(), settings })
-    }
-
-    /// The build that shall stand behind a new one, unless what runs can do that as it is.
-    fn before(&self, name: &PluginName, new: &NewBuild) -> Option<NewBuild> {
-        let Some(current) = self.current else {
-            return self.remembered(name).filter(|before| before.digest != new.digest);
-        };
-        let known = current.plugins.get(name).filter(|known| known.settings != new.settings)?;
-        let (digest, bytes) = &known.trusted;
-        if *digest == new.digest {
-            return None;
-        }
-        match self.engine.load(name, bytes, &new.settings) {
-            Ok(plugin) => Some(NewBuild {
-                plugin: Arc::new(plugin),
-                digest: digest.clone(),
-                bytes: Arc::clone(bytes),
-                settings: new.settings.clone(),
-            }),
+        match NewBuild::load(self.engine, name, known.build.clone(), settings) {
+            Ok(build) => Judged::New(Box::new(build)),
             Err(why) => {
-                tracing::warn!(
-                    plugin = %name, %digest, reason = %why,
-                    "The build before cannot run with the new settings; nothing stands behind the new one"
-                );
-                None
+                let (digest, why) = (Some(known.build.0.clone()), format!("the running build {why}"));
+                Judged::Refused(Refused { digest, cause: Cause::Code, why })
             }
         }
     }
 
-    /// The build that ran last before this process began, if it still can.
-    fn remembered(&self, name: &PluginName) -> Option<NewBuild> {
-        let digest = self.provenance.history().live(name)?;
-        let settings = self.config.plugins.of(name);
+    /// The build that shall stand behind a new one, where what runs cannot do that as it is: at a start nothing runs, and with
+    /// other settings it could do what is no longer granted.
+    fn behind(&self, name: &PluginName, new: &NewBuild) -> Option<NewBuild> {
+        let Some(current) = self.current else {
+            return self.remembered(name, Some(&new.digest));
+        };
+        let known = current.plugins.get(name).filter(|known| known.settings != new.settings)?;
+        if known.trusted.0 == new.digest {
+            return None;
+        }
+        let loaded = NewBuild::load(self.engine, name, known.trusted.clone(), new.settings.clone());
+        loaded.map_err(|why| self.tell_unusable(name, &known.trusted.0, &why)).ok()
+    }
+
+    /// The build that ran last before this process began, if it still can, and unless it is the one that is there already.
+    fn remembered(&self, name: &PluginName, there: Option<&Digest>) -> Option<NewBuild> {
+        let digest = self.provenance.history().live(name).filter(|digest| there != Some(digest))?;
         let loaded = self.provenance.examine_remembered(name, &digest).and_then(|file| {
-            let plugin = self.engine.load(name, &file.bytes, &settings).map_err(|why| anyhow!("it {why}"))?;
-            Ok(NewBuild {
-                plugin: Arc::new(plugin),
-                digest: file.digest,
-                bytes: file.bytes.into(),
-                settings: settings.clone(),
-            })
+            let build = (file.digest, file.bytes.into());
+            NewBuild::load(self.engine, name, build, self.config.plugins.of(name)).map_err(|why| anyhow!("it {why}"))
         });
-        loaded
-            .inspect_err(|error| {
-                let reason = format!("{error:#}");
-                tracing::warn!(plugin = %name, %digest, reason, "The build that ran last cannot be used any more");
-            })
-            .ok()
+        loaded.map_err(|error| self.tell_unusable(name, &digest, &error)).ok()
+    }
+
+    fn tell_unusable(&self, name: &PluginName, digest: &Digest, why: &dyn fmt::Display) {
+        tracing::warn!(plugin = %name, %digest, reason = why.to_string(), "The build before cannot be used any more");
     }
 
     fn runs(&self, name: &PluginName) -> bool {
@@ -342,7 +307,7 @@ impl Judge<'_> {
 
 impl Known {
     fn runs(&self, digest: &Digest, settings: &PluginConfig) -> bool {
-        self.settings == *settings && self.digest == *digest
+        self.settings == *settings && self.build.0 == *digest
     }
 
     fn has_rolled_back(&self, digest: &Digest) -> bool {

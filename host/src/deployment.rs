@@ -11,7 +11,7 @@ use tidemill_core::name::PluginName;
 use tidemill_core::pipeline::Build;
 use tidemill_core::port::Handler;
 use tidemill_core::trial::{Standing, Trial};
-use tidemill_engine::Plugin;
+use tidemill_engine::{Engine, LoadError, Plugin};
 
 use crate::plugins::Digest;
 use crate::provenance::{Cause, Refused};
@@ -60,6 +60,21 @@ pub struct Concluded {
     /// The build that goes.
     pub gone: Arc<Generation>,
     pub gone_digest: Digest,
+}
+
+// === impl NewBuild ===
+
+impl NewBuild {
+    /// Compiles and starts a component. Blocks for as long as that takes.
+    pub fn load(
+        engine: &Engine,
+        name: &PluginName,
+        (digest, bytes): (Digest, Arc<[u8]>),
+        settings: PluginConfig,
+    ) -> Result<Self, LoadError> {
+        let plugin = Arc::new(engine.load(name, &bytes, &settings)?);
+        Ok(Self { plugin, digest, bytes, settings })
+    }
 }
 
 // === impl Deployment ===
@@ -125,6 +140,12 @@ impl Deployment {
     pub fn put_back(&self, build: NewBuild) -> Self {
         let newest = Loaded::new(build, self.issued + 1);
         Self { refused: self.refused.clone(), ..Self::of(self.name.clone(), newest) }
+    }
+
+    /// Whether this build was rolled back since the folder was looked at last.
+    pub fn has_rolled_back(&self, digest: &Digest) -> bool {
+        let quarantined = self.refused.as_ref().filter(|(refused, _)| refused.cause == Cause::Quarantine);
+        quarantined.is_some_and(|(refused, _)| refused.digest.as_ref() == Some(digest))
     }
 
     /// Says that the folder holds a build that was rolled back; unless it holds another one by now, which was refused too.
@@ -201,9 +222,9 @@ impl Deployment {
     }
 
     /// The build that nothing stands behind: the one before, during a probation.
-    pub fn trusted_build(&self) -> (&Digest, &Arc<[u8]>) {
+    pub fn trusted_build(&self) -> (Digest, Arc<[u8]>) {
         let Loaded { digest, bytes, .. } = self.trusted();
-        (digest, bytes)
+        (digest.clone(), Arc::clone(bytes))
     }
 
     /// The digest of the build that stands behind the one on probation.

@@ -22,7 +22,7 @@ use crate::exit;
 use crate::plugins::Digest;
 use crate::provenance::{Cause, Provenance};
 use crate::status;
-use crate::supervisor::{Changes, Running, Supervisor};
+use crate::supervisor::{Changes, Supervisor};
 use crate::watch::{Snapshot, Watch, WatchPlaces, settled};
 
 /// Nothing may change for so long before what lies there is taken for finished.
@@ -108,8 +108,8 @@ impl Reloader {
                 continue;
             }
             let result = self.look(request.is_some(), stop.clone()).await;
-            // While the broker is away the next look tries again; anything else stays as it is until a file changes.
             self.tell_unused().await;
+            // While the broker is away the next look tries again; anything else stays as it is until a file changes.
             let again = result.as_ref().is_err_and(exit::is_unavailable);
             seen = (!again).then_some(now);
             if let Some(request) = request {
@@ -167,20 +167,21 @@ impl Reloader {
     }
 
     /// What lies in the plugins folder and is not run, each with the reason.
-    pub fn unused(&self, running: &Running) -> Vec<String> {
-        let folder = &self.provenance.folder;
-        let named = |name: &PluginName| running.plugins.contains_key(name);
-        let without_route = folder.names().into_iter().filter(|name| !named(name));
-        let mut unused: Vec<String> =
-            without_route.map(|name| format!("`{name}.wasm`: no route names it as its `handler`")).collect();
-        unused.extend(folder.others().into_iter().map(|other| format!("`{}`: {}", other.file, other.why)));
-        unused
+    pub async fn unused(&self) -> Result<Vec<String>> {
+        let served: BTreeSet<PluginName> = self.supervisor.running().await.plugins.keys().cloned().collect();
+        self.blocking(move |Provenance { folder, .. }| {
+            let without_route = folder.names().into_iter().filter(|name| !served.contains(name));
+            let without_route = without_route.map(|name| format!("`{name}.wasm`: no route names it as its `handler`"));
+            let others = folder.others().into_iter().map(|other| format!("`{}`: {}", other.file, other.why));
+            without_route.chain(others).collect()
+        })
+        .await
     }
 
     /// Says what is new among what is not run: a name with a typo would be waited for in vain.
     async fn tell_unused(&self) {
-        let running = self.supervisor.running().await;
-        let unused: BTreeSet<String> = self.unused(&running).into_iter().collect();
+        // Nobody asked; whoever asks for the status is told the error.
+        let unused: BTreeSet<String> = self.unused().await.unwrap_or_default().into_iter().collect();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         for file in unused.difference(&told) {
             tracing::warn!(file, "A file in the plugins folder is not used");
@@ -264,6 +265,6 @@ fn previous_build(
     let previous = provenance.history().previous(name);
     let digest = previous.ok_or_else(|| anyhow!("no build of `{name}` before the present one is remembered"))?;
     let file = provenance.examine_remembered(name, &digest)?;
-    let plugin = engine.load(name, &file.bytes, &settings).map_err(|why| anyhow!("the build {digest} {why}"))?;
-    Ok(NewBuild { plugin: Arc::new(plugin), digest, bytes: file.bytes.into(), settings })
+    let build = (file.digest, file.bytes.into());
+    NewBuild::load(engine, name, build, settings).map_err(|why| anyhow!("the build {digest} {why}"))
 }

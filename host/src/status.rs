@@ -75,6 +75,7 @@ pub struct RefusedFile {
 impl Status {
     /// Looks at everything that runs.
     pub async fn of(reloader: &Reloader, broker: &str, started: SystemTime) -> Self {
+        let unused = reloader.unused().await.unwrap_or_else(|error| vec![format!("{error:#}")]);
         let running = reloader.supervisor.running().await;
         let routes = Summary::of(running.routes().map(|route| (route.config.name.as_str(), route.stats.summary())));
         Self {
@@ -85,7 +86,7 @@ impl Status {
             started: rfc3339(started),
             reload: reloader.report(),
             plugins: running.plugins.values().map(PluginStatus::of).collect(),
-            unused: reloader.unused(&running),
+            unused,
             routes,
         }
     }

@@ -94,9 +94,8 @@ impl Supervisor {
     pub async fn current(&self) -> Current {
         let running = self.running.lock().await;
         let known = |deployment: &Deployment| Known {
-            digest: deployment.digest().clone(),
-            bytes: Arc::clone(deployment.bytes()),
-            trusted: (deployment.trusted_build().0.clone(), Arc::clone(deployment.trusted_build().1)),
+            build: (deployment.digest().clone(), Arc::clone(deployment.bytes())),
+            trusted: deployment.trusted_build(),
             settings: deployment.settings.clone(),
             refused: deployment.refused.as_ref().map(|(refused, _)| refused.clone()),
         };

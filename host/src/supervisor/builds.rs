@@ -67,9 +67,10 @@ impl Supervisor {
         let mut running = self.running.lock().await;
         let Running { plugins, config, .. } = &mut *running;
         let Some(deployment) = plugins.get_mut(&name) else { return };
-        // Another build may have come meanwhile, with a probation of its own.
+        // Another build may have come meanwhile, with a probation of its own. What was found out about this one stays true.
         if !deployment.trial().is_some_and(|current| Arc::ptr_eq(current, &trial)) {
-            return;
+            drop(running);
+            return self.quarantine(name, &trial, standing).await;
         }
         let Some(concluded) = deployment.conclude() else { return };
         let drain = config.plugins.drain_timeout;
@@ -81,6 +82,22 @@ impl Supervisor {
         let written = tokio::task::spawn_blocking(move || record(&provenance, &name, &concluded, &standing)).await;
         if let Err(error) = written {
             tracing::warn!(%error, "The end of a probation cannot be remembered");
+        }
+    }
+
+    /// Remembers that a build was rolled back, although another one has taken its place by now.
+    async fn quarantine(&self, name: PluginName, trial: &Trial, standing: Standing) {
+        let Standing::RolledBack(grounds) = standing else { return };
+        let digest = trial.new.digest();
+        tracing::error!(plugin = %name, %digest, reason = grounds.to_string(), "A build that was replaced meanwhile is quarantined");
+        let Ok(digest) = Digest::parse(digest) else { return };
+        let provenance = Arc::clone(&self.provenance);
+        let written =
+            tokio::task::spawn_blocking(move || provenance.history().quarantine(&name, &digest, &grounds.to_string()));
+        match written.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "The quarantine cannot be remembered"),
+            Err(error) => tracing::warn!(%error, "The quarantine cannot be remembered"),
         }
     }
 

@@ -49,21 +49,24 @@ impl Supervisor {
         if running.config.streams != candidate.config.streams {
             self.broker.provision(&candidate.config.streams).await.map_err(exit::broker)?;
         }
-        let Candidate { config, schemas, builds, mut remembered, refused, reconciled } = candidate;
+        let Candidate { config, schemas, builds, mut behind, refused, reconciled } = candidate;
         let mut changes = Changes { schemas: running.schemas.files != schemas.files, ..Changes::default() };
 
         let mut plugins = running.plugins.clone();
         let mut gone = Vec::new();
         for (name, build) in builds {
-            changes.plugins.push(name.to_string());
+            let behind = behind.remove(&name);
             let next = match plugins.get(&name) {
+                // It was rolled back while the candidate was made.
+                Some(deployment) if deployment.has_rolled_back(&build.digest) => continue,
                 Some(deployment) => {
-                    let (next, leaving) = deployment.replace(build, remembered.remove(&name), config.plugins.probation);
+                    let (next, leaving) = deployment.replace(build, behind, config.plugins.probation);
                     gone.extend(leaving);
                     next
                 }
-                None => Deployment::first(name.clone(), build, remembered.remove(&name), config.plugins.probation),
+                None => Deployment::first(name.clone(), build, behind, config.plugins.probation),
             };
+            changes.plugins.push(name.to_string());
             plugins.insert(name, next);
         }
         let plan = Plan::new(&running, &config, &plugins);

