@@ -21,14 +21,16 @@ mod words;
 mod yaml;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::envelope::Envelope;
 use crate::filter::Filter;
 use crate::limits::Limits;
-use crate::name::{PluginName, RouteName, StreamName};
+use crate::name::{CollectionName, PluginName, ProjectionName, RouteName, StreamName};
 use crate::outbound::OutboundHost;
+use crate::read_model::Collections;
 use crate::retry::RetryPolicy;
 use crate::subject::{Subject, SubjectPattern};
 
@@ -72,6 +74,10 @@ pub struct RuntimeConfig {
     pub schemas: SchemasConfig,
     pub plugins: PluginsConfig,
     pub routes: Vec<RouteConfig>,
+    pub read_models: ReadModelsConfig,
+    pub projections: Vec<ProjectionConfig>,
+    /// `None`: there is no gateway.
+    pub http: Option<HttpConfig>,
     /// How often an event may be emitted in answer to another; every route holds it too.
     pub max_hops: u32,
     /// How long running calls may finish after a stop signal.
@@ -215,6 +221,118 @@ pub struct RouteConfig {
     pub max_hops: u32,
 }
 
+/// Where the documents of projections are kept.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ReadModelsConfig {
+    Sqlite { dir: PathBuf },
+    Postgres(PostgresConfig),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct PostgresConfig {
+    pub url: Secret,
+    /// The database schema.
+    pub schema: String,
+    /// After a holder has been silent for so long, another may take over.
+    pub lease: Duration,
+}
+
+/// One entry of `projections`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProjectionConfig {
+    pub name: ProjectionName,
+    /// Each stream once.
+    pub sources: Vec<ProjectionSource>,
+    pub filter: Option<Filter>,
+    pub plugin: PluginName,
+    pub collections: Collections,
+    pub batch: usize,
+    pub timeout: Duration,
+    pub retry: RetryPolicy,
+    pub on_failure: OnFailure,
+    /// As of a route.
+    pub dead_letter: Subject,
+    pub rebuild: RebuildWhen,
+    pub retain: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProjectionSource {
+    pub stream: StreamName,
+    pub subjects: Vec<SubjectPattern>,
+    pub envelope: Envelope,
+}
+
+/// What happens to an event that cannot be folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    DeadLetter,
+    Halt,
+}
+
+/// When a new copy of a read model is filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RebuildWhen {
+    Manual,
+    OnChange,
+}
+
+/// The HTTP gateway.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpConfig {
+    pub listen: SocketAddr,
+    pub tls: Option<HttpTls>,
+    pub tokens: Vec<HttpToken>,
+    /// In lower case.
+    pub hosts: Vec<String>,
+    pub ingest: Vec<Ingest>,
+    pub limits: HttpLimits,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpTls {
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+    pub client_ca_file: Option<PathBuf>,
+    pub client_scopes: Vec<Scope>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpToken {
+    pub token: Secret,
+    pub scopes: Vec<Scope>,
+}
+
+/// What a client of the gateway may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Read,
+    Ingest,
+    Admin,
+}
+
+/// Which events come in over HTTP, and where they go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ingest {
+    pub types: Vec<String>,
+    pub subject: Subject,
+    pub track: Option<CollectionName>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// Bytes.
+    pub body: u64,
+    /// Of one batch.
+    pub events: usize,
+    pub connections: usize,
+    /// Of one client address. `None`: no limit.
+    pub requests_per_second: Option<u32>,
+    /// For the head of a request, for its body, and for each write of an answer.
+    pub timeout: Duration,
+    pub query_timeout: Duration,
+}
+
 /// Where a new route begins to read.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Start {
@@ -230,6 +348,20 @@ impl PluginsConfig {
     /// The settings of a plugin; the defaults if it has none.
     pub fn of(&self, plugin: &PluginName) -> PluginConfig {
         self.settings.get(plugin).cloned().unwrap_or_default()
+    }
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            // What a NATS server accepts as one message.
+            body: 1024 * 1024,
+            events: 1000,
+            connections: 1024,
+            requests_per_second: None,
+            timeout: Duration::from_secs(10),
+            query_timeout: Duration::from_secs(5),
+        }
     }
 }
 

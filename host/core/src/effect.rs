@@ -1,4 +1,4 @@
-//! What a plugin wants: emits and state writes, collected during the call and not carried out.
+//! What a plugin wants: emits, state writes and documents, collected during the call and not carried out.
 //!
 //! A host import only appends here, after the grant and the limits were asked. Nothing leaves before the guest has
 //! returned success and `commit` has made all of it durable at once. A refused emit is a typed error to the guest, and
@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::grant::{Grant, Refusal};
 use crate::limits::Limits;
+use crate::read_model::DocumentWrites;
 use crate::state::StateWrites;
 use crate::subject::Subject;
 
@@ -32,6 +33,8 @@ pub struct Effects {
     pub emits: Vec<Emit>,
     /// What the call read and wrote in its plugin's state. `None` when it did not touch state.
     pub state: Option<StateWrites>,
+    /// The documents that a projection wrote.
+    pub documents: DocumentWrites,
 }
 
 /// Collects the emits of one call and refuses what is not granted or too much.

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::effect::Effects;
 use crate::failure::{Failure, FailureKind};
-use crate::port::{Call, Handler};
+use crate::port::{Call, Handler, Question};
 
 /// A build that handles events, and what is known of how it does.
 pub struct Generation {
@@ -83,6 +84,11 @@ impl Generation {
         self.calls.fetch_add(1, Relaxed);
         self.busy_micros.fetch_add(begun.elapsed().as_micros() as u64, Relaxed);
         handled.map_err(|failure| Failure { digest: Some(Arc::clone(&self.digest)), ..failure })
+    }
+
+    /// Asks the build a question; see [`Handler::query`].
+    pub async fn query(&self, question: Question<'_>) -> Result<Bytes, Failure> {
+        self.handler.query(question).await
     }
 
     async fn interruption(&self) {

@@ -29,6 +29,7 @@ pub mod name;
 pub mod outbound;
 pub mod pipeline;
 pub mod port;
+pub mod read_model;
 pub mod retry;
 pub mod schema;
 pub mod state;

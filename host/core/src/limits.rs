@@ -19,6 +19,12 @@ pub struct Limits {
     pub state_bytes: u64,
     /// Keys that one call may write.
     pub state_writes: u32,
+    /// One document of a read model.
+    pub document: u64,
+    /// Sum of all keys and documents that one event writes.
+    pub document_bytes: u64,
+    /// Documents that one event may write.
+    pub document_writes: u32,
     /// Log text of one call; what comes after is counted and dropped.
     pub log_bytes: u64,
     /// Calls after which an instance is replaced.
@@ -60,6 +66,10 @@ impl Default for Limits {
             state_value: 512 * 1024,
             state_bytes: 4 * 1024 * 1024,
             state_writes: 100,
+            document: 512 * 1024,
+            document_bytes: 4 * 1024 * 1024,
+            // An event that changes more documents wants to be a query.
+            document_writes: 1000,
             log_bytes: 64 * 1024,
             // Leaks in guests are bounded by this; at 10,000 the cost of a fresh instance vanishes.
             max_events_per_instance: 10_000,

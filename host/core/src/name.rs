@@ -16,12 +16,20 @@ pub struct NameError {
 }
 
 const KEBAB_RULE: &str = "expected 1 to 63 of `a-z`, `0-9` and `-`, beginning with a letter or a digit";
+const COLLECTION_RULE: &str = "expected 1 to 63 of `a-z`, `0-9`, `-` and `_`, beginning with a letter";
 const STREAM_RULE: &str = "expected 1 to 63 of `A-Z`, `a-z`, `0-9`, `-` and `_`";
 
 fn is_kebab(text: &str) -> bool {
     (1..=63).contains(&text.len())
         && !text.starts_with('-')
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+/// As a field of JSON would be called, too.
+fn is_collection(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
 }
 
 fn is_stream(text: &str) -> bool {
@@ -69,6 +77,14 @@ name!(
 name!(
     /// A plugin: the name of its file in the plugins folder without `.wasm`.
     PluginName, "plugin", is_kebab, KEBAB_RULE
+);
+name!(
+    /// A projection of `runtime.yaml`. Also the name of its place in the store of read models.
+    ProjectionName, "projection", is_kebab, KEBAB_RULE
+);
+name!(
+    /// A collection of documents in a read model.
+    CollectionName, "collection", is_collection, COLLECTION_RULE
 );
 name!(
     /// A stream of the broker.

@@ -17,12 +17,14 @@ use bytes::Bytes;
 use crate::config::{RouteConfig, StreamConfig};
 use crate::effect::Effects;
 use crate::event::Event;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::grant::Grant;
 use crate::limits::Limits;
 use crate::message::Message;
 use crate::name::{PluginName, RouteName, StreamName};
+use crate::read_model::DocumentSession;
 use crate::state::StateSession;
+use crate::subject::{Subject, SubjectPattern};
 
 // --- what passes through the doors -------------------------------------------------------------------------------------
 
@@ -171,6 +173,42 @@ pub struct Redrive {
     pub redriven: u32,
 }
 
+/// What a [`Reader`] reads.
+#[derive(Debug, Clone)]
+pub struct ReadFrom {
+    pub stream: StreamName,
+    /// Disjoint, and part of the stream's subjects.
+    pub subjects: Vec<SubjectPattern>,
+    /// Begins with the first message after this sequence.
+    pub after: u64,
+}
+
+/// A part of a stream, as a [`Reader`] gives it.
+#[derive(Debug, Clone, Default)]
+pub struct Stretch {
+    pub messages: Vec<Recorded>,
+    /// Everything up to this sequence has been given: at least the last message's, and the stream's last sequence where no
+    /// message with a fitting subject is left, so that a reader of a rare subject is not behind.
+    pub through: u64,
+    /// The stream's last sequence, as far as it is known.
+    pub last: u64,
+}
+
+/// A message where it is stored.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    pub sequence: u64,
+    pub stored: SystemTime,
+    pub message: Message,
+}
+
+/// The sequences that a stream holds. For an empty one `first` is `last + 1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StreamBounds {
+    pub first: u64,
+    pub last: u64,
+}
+
 /// What a broker answers when it does not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BrokerError {
@@ -247,6 +285,16 @@ pub trait Broker: Admin {
     /// The existing keys that begin with `prefix`, in byte order.
     async fn state_keys(&self, space: &PluginName, prefix: &str) -> Result<Vec<String>, BrokerError>;
 
+    /// Opens a reader of a stream, bound to no durable position: for projections, which keep their position with what they
+    /// write. Opening costs a round trip; nothing is created that outlives the reader for long.
+    async fn read(&self, from: ReadFrom) -> Result<Box<dyn Reader>, BrokerError>;
+
+    /// The sequences of the messages that a stream holds.
+    async fn bounds(&self, stream: &StreamName) -> Result<StreamBounds, BrokerError>;
+
+    /// Stores the dead letter of an event that was read, once, however often this is called for its origin.
+    async fn dead_letter_read(&self, origin: &Origin, subject: &Subject, record: Message) -> Result<(), BrokerError>;
+
     /// Ends the connection after everything that was settled has reached the broker.
     async fn close(&self) -> Result<(), BrokerError>;
 }
@@ -289,6 +337,16 @@ pub trait Source: Send + Sync {
     async fn release(&self, deliveries: &[Delivery]) -> Result<(), BrokerError>;
 }
 
+/// Messages of one stream in strict order.
+#[async_trait]
+pub trait Reader: Send {
+    /// The next stretch, at most `max` messages; waits up to about a second for the first. Every message of the stream with
+    /// a fitting subject is given once, in the order of the sequences, none is left out that the stream still holds. After
+    /// `Err` the reader goes on where it was, or, if it cannot, errs again; a new one can be opened then. Cancel-safe: what was
+    /// fetched and not returned is given by the next call.
+    async fn next(&mut self, max: usize) -> Result<Stretch, BrokerError>;
+}
+
 // --- the engine -----------------------------------------------------------------------------------------------------------
 
 /// Something that handles events: a Wasm component, or a closure in tests.
@@ -304,6 +362,12 @@ pub trait Handler: Send + Sync {
     /// Whether the plugin can touch state at all. If not, its commits need no marker.
     fn uses_state(&self) -> bool;
 
+    /// Answers a question about a read model. Of a plugin that does not export `query` the failure is a `Rejected`.
+    async fn query(&self, question: Question<'_>) -> Result<Bytes, Failure> {
+        let text = format!("there is no query `{}`: the plugin does not export `query`", question.name);
+        Err(Failure::new(FailureKind::Rejected, text))
+    }
+
     /// How many of its instances were replaced because their memory was nearly full.
     fn outgrown(&self) -> u64 {
         0
@@ -318,6 +382,25 @@ pub struct Call<'a> {
     pub origin: &'a Origin,
     /// The state as this call sees it; given exactly when [`Handler::uses_state`].
     pub state: Option<StateSession>,
+    /// The read model as this event sees it; given exactly to projections.
+    pub documents: Option<DocumentSession>,
+}
+
+/// A question that the query API cannot answer, for a projection that exports `query`.
+pub struct Question<'a> {
+    pub projection: &'a Arc<CallSettings>,
+    pub name: &'a str,
+    /// A JSON object.
+    pub params: &'a [u8],
+    /// Reads the active copy, writes nothing.
+    pub documents: DocumentSession,
+}
+
+/// What a plugin is called for: whether it must be a handler or a projection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    Handler,
+    Projection,
 }
 
 /// What is the same for all calls of one route.

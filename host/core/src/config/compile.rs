@@ -5,7 +5,9 @@
 //! mistake is reported once, at its cause.
 
 mod broker;
+mod http;
 mod plugins;
+mod projections;
 mod retry;
 mod routes;
 mod streams;
@@ -24,6 +26,7 @@ use crate::hops;
 pub(super) struct Compiled {
     pub(super) config: RuntimeConfig,
     pub(super) patterns: Vec<Option<serde_json::Value>>,
+    pub(super) projection_patterns: Vec<Option<serde_json::Value>>,
 }
 
 /// Puts the parts together. The result may be used only if nothing was reported.
@@ -33,8 +36,16 @@ pub(super) fn compile(file: file::Runtime, report: &mut Report) -> Option<Compil
     let defaults = routes::Defaults::compile(file.defaults, &policies, report);
     let max_hops = file.max_hops.map_or(hops::DEFAULT_MAX, |count| count.value.0 as u32);
     let routes = routes::compile(file.routes, &streams, &policies, &defaults, max_hops, report);
-    let plugins = plugins::compile(file.plugins, &routes, report);
+    let projections = projections::compile(file.projections, &streams, &policies, &defaults, &routes, report);
+    let plugins = plugins::compile(file.plugins, &routes, &projections, report);
+    let read_models = projections::read_models(file.read_models, report);
+    let http = match file.http {
+        Some(http) => Some(http::compile(http, &streams, &projections, report)?),
+        None => None,
+    };
     let broker = broker::compile(file.broker, report);
+    let (projections, projection_patterns) =
+        projections.list.into_iter().map(|projection| (projection.config, projection.pattern)).unzip();
     let (routes, patterns) = routes.list.into_iter().map(|route| (route.config, route.pattern)).unzip();
     let config = RuntimeConfig {
         broker: broker?,
@@ -42,10 +53,13 @@ pub(super) fn compile(file: file::Runtime, report: &mut Report) -> Option<Compil
         schemas: schemas(file.schemas),
         plugins,
         routes,
+        read_models: read_models?,
+        projections,
+        http,
         max_hops,
         shutdown_grace: file.shutdown_grace.map_or(Duration::from_secs(30), |grace| grace.value.0),
     };
-    Some(Compiled { config, patterns })
+    Some(Compiled { config, patterns, projection_patterns })
 }
 
 fn schemas(file: Optional<file::Schemas>) -> SchemasConfig {

@@ -4,6 +4,9 @@
 //! examples in the attributes are shown there too, and a test compares the defaults with those that take effect.
 //! What the fields mean together is [`compile`](super::compile)'s matter.
 
+mod http;
+mod projections;
+
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -17,6 +20,9 @@ use crate::envelope::Envelope;
 use crate::name::{PluginName, RouteName, StreamName};
 use crate::outbound::OutboundHost;
 use crate::subject::SubjectPattern;
+
+pub(super) use http::{Http, HttpLimits, HttpTls, Ingest, Token};
+pub(super) use projections::{Collection, Index, Postgres, Projection, ProjectionSource, ReadModels};
 
 record! {
     /// Tidemill's configuration.
@@ -41,6 +47,12 @@ record! {
         /// Which events go to which plugin. Each route has its own position in its stream, so that a slow or failing plugin
         /// delays only itself.
         routes: Optional<List<Route>>,
+        /// Where the documents of projections are kept. Left out: in SQLite files beside the host.
+        read_models: Optional<ReadModels>,
+        /// Which events are folded into which collections of documents, for people to query.
+        projections: Optional<List<Projection>>,
+        /// The HTTP gateway. Left out: there is none.
+        http: Optional<Http>,
         /// How often in a row plugins may emit in answer to what plugins emitted. An event that comes further is dead-lettered
         /// as `loop` by the route that would handle it: its routes form a circle.
         #[schemars(extend("default" = 32), example = 100)]
@@ -316,6 +328,15 @@ record! {
         /// Keys that one call may write.
         #[schemars(extend("default" = 100), example = 10)]
         state_writes: Optional<Count<0, 1000>>,
+        /// One document of a read model.
+        #[schemars(extend("default" = "512KiB"), example = &"64KiB")]
+        document: Optional<Size<0, { 64 * MIB }>>,
+        /// All keys and documents that one event writes.
+        #[schemars(extend("default" = "4MiB"), example = &"1MiB")]
+        document_bytes: Optional<Size<0, { 64 * MIB }>>,
+        /// Documents that one event may write.
+        #[schemars(extend("default" = 1000), example = 10)]
+        document_writes: Optional<Count<0, 10_000>>,
         /// Log text of one call; what comes after is counted and dropped.
         #[schemars(extend("default" = "64KiB"), example = &"4KiB")]
         log_bytes: Optional<Size<0, { 16 * MIB }>>,

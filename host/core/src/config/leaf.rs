@@ -14,10 +14,11 @@ use super::diagnostic::shorten;
 use super::interpolate::Secrets;
 use super::read::{Reader, Written};
 use super::yaml::{Kind, Node, resolve_plain};
-use super::{InstancePolicy, OnMissing, Secret, words};
+use super::{InstancePolicy, OnFailure, OnMissing, RebuildWhen, Scope, Secret, words};
 use crate::envelope::Envelope;
-use crate::name::{PluginName, RouteName, StreamName};
+use crate::name::{PluginName, ProjectionName, RouteName, StreamName};
 use crate::outbound::OutboundHost;
+use crate::read_model::FieldPath;
 use crate::subject::SubjectPattern;
 
 /// A text that is not empty.
@@ -285,6 +286,21 @@ impl Choice for OnMissing {
         &[("reject", OnMissing::Reject), ("warn", OnMissing::Warn), ("allow", OnMissing::Allow)];
 }
 
+impl Choice for OnFailure {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("dead_letter", OnFailure::DeadLetter), ("halt", OnFailure::Halt)];
+}
+
+impl Choice for RebuildWhen {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("manual", RebuildWhen::Manual), ("on_change", RebuildWhen::OnChange)];
+}
+
+impl Choice for Scope {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("read", Scope::Read), ("ingest", Scope::Ingest), ("admin", Scope::Admin)];
+}
+
 impl Choice for InstancePolicy {
     const CHOICES: &'static [(&'static str, Self)] =
         &[("reuse", InstancePolicy::Reuse), ("fresh", InstancePolicy::Fresh)];
@@ -360,6 +376,8 @@ pub(super) fn or_reference(title: impl Into<String>, schema: serde_json::Value) 
 named! {
     RouteName, "the name of a route", "name", "^[a-z0-9][a-z0-9-]{0,62}$";
     PluginName, "the name of a plugin", "name", "^[a-z0-9][a-z0-9-]{0,62}$";
+    ProjectionName, "the name of a projection", "name", "^[a-z0-9][a-z0-9-]{0,62}$";
+    FieldPath, "a field like `status` or `address.city`", "field", r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$";
     StreamName, "the name of a stream", "name", "^[A-Za-z0-9_-]{1,63}$";
     SubjectPattern, "a subject like `orders.created` or `orders.>`", "subject pattern", r"^[^\s.]+(\.[^\s.]+)*$";
     OutboundHost, "an outbound host like `https://api.example.com`", "outbound host", r"^https?://[^\s/]+(/[0-9]+)?(:[0-9]+)?$";

@@ -9,15 +9,19 @@ use time::format_description::well_known::Rfc3339;
 
 use super::compile::Compiled;
 use super::leaf::{format_duration, format_size, word};
-use super::{BrokerConfig, NatsConfig, PluginConfig, PluginsConfig, RouteConfig, Secret, Start, StreamConfig};
+use super::{
+    BrokerConfig, HttpConfig, NatsConfig, PluginConfig, PluginsConfig, PostgresConfig, ProjectionConfig,
+    ReadModelsConfig, RouteConfig, Scope, Secret, Start, StreamConfig,
+};
 use crate::limits::Limits;
+use crate::read_model::Index;
 use crate::retry::RetryPolicy;
 use crate::subject::SubjectPattern;
 
 /// What stands in the place of a secret.
 const MASK: &str = "***";
 
-pub(super) fn show(Compiled { config, patterns }: &Compiled) -> Value {
+pub(super) fn show(Compiled { config, patterns, projection_patterns }: &Compiled) -> Value {
     json!({
         "version": 1,
         "broker": broker(&config.broker),
@@ -25,6 +29,9 @@ pub(super) fn show(Compiled { config, patterns }: &Compiled) -> Value {
         "schemas": { "dir": config.schemas.dir, "on_missing": word(&config.schemas.on_missing) },
         "plugins": plugins(&config.plugins),
         "routes": config.routes.iter().zip(patterns).map(|(config, pattern)| route(config, pattern.as_ref())).collect::<Vec<_>>(),
+        "read_models": read_models(&config.read_models),
+        "projections": config.projections.iter().zip(projection_patterns).map(|(config, pattern)| projection(config, pattern.as_ref())).collect::<Vec<_>>(),
+        "http": config.http.as_ref().map(http),
         "max_hops": config.max_hops,
         "shutdown_grace": format_duration(config.shutdown_grace),
     })
@@ -116,6 +123,9 @@ fn limits(limits: &Limits) -> Value {
         "state_value": format_size(limits.state_value),
         "state_bytes": format_size(limits.state_bytes),
         "state_writes": limits.state_writes,
+        "document": format_size(limits.document),
+        "document_bytes": format_size(limits.document_bytes),
+        "document_writes": limits.document_writes,
         "log_bytes": format_size(limits.log_bytes),
         "max_events_per_instance": limits.max_events_per_instance,
         "max_instance_age": format_duration(limits.max_instance_age),
@@ -181,4 +191,80 @@ fn retry(policy: &RetryPolicy) -> Value {
 
 fn subjects(patterns: &[SubjectPattern]) -> Value {
     patterns.iter().map(SubjectPattern::as_str).collect()
+}
+
+fn read_models(config: &ReadModelsConfig) -> Value {
+    match config {
+        ReadModelsConfig::Sqlite { dir } => json!({ "sqlite": { "dir": dir } }),
+        ReadModelsConfig::Postgres(PostgresConfig { url: _, schema, lease }) => {
+            json!({ "postgres": { "url": MASK, "schema": schema, "lease": format_duration(*lease) } })
+        }
+    }
+}
+
+fn projection(projection: &ProjectionConfig, pattern: Option<&Value>) -> Value {
+    let sources = projection
+        .sources
+        .iter()
+        .map(|source| json!({ "stream": source.stream.as_str(), "subjects": subjects(&source.subjects) }));
+    let index = |index: &Index| match index.fields.as_slice() {
+        [field] => json!(field.as_str()),
+        fields => fields.iter().map(|field| field.as_str()).collect(),
+    };
+    let collections = projection.collections.iter().map(|collection| {
+        let indexes: Vec<Value> = collection.indexes.iter().map(index).collect();
+        (collection.name.to_string(), json!({ "indexes": indexes }))
+    });
+    object([
+        ("name", json!(projection.name.as_str())),
+        ("sources", sources.collect()),
+        ("filter", json!(pattern)),
+        ("plugin", json!(projection.plugin.as_str())),
+        ("collections", Value::Object(collections.collect())),
+        ("batch", json!(projection.batch)),
+        ("timeout", json!(format_duration(projection.timeout))),
+        ("retry", retry(&projection.retry)),
+        ("on_failure", json!(word(&projection.on_failure))),
+        ("dead_letter", json!({ "subject": projection.dead_letter.as_str() })),
+        ("rebuild", json!(word(&projection.rebuild))),
+        ("retain", json!(format_duration(projection.retain))),
+    ])
+}
+
+fn http(http: &HttpConfig) -> Value {
+    let scopes = |scopes: &[Scope]| scopes.iter().map(word).collect::<Vec<_>>();
+    let tls = http.tls.as_ref().map(|tls| {
+        object([
+            ("cert_file", json!(tls.cert_file)),
+            ("key_file", json!(tls.key_file)),
+            ("client_ca_file", json!(tls.client_ca_file)),
+            ("client_scopes", json!(scopes(&tls.client_scopes))),
+        ])
+    });
+    let tokens = http.tokens.iter().map(|token| json!({ "token": MASK, "scopes": scopes(&token.scopes) }));
+    let ingest = http.ingest.iter().map(|ingest| {
+        object([
+            ("type", json!(ingest.types)),
+            ("subject", json!(ingest.subject.as_str())),
+            ("track", json!(ingest.track.as_ref().map(|name| name.as_str()))),
+        ])
+    });
+    object([
+        ("listen", json!(http.listen.to_string())),
+        ("tls", json!(tls)),
+        ("tokens", tokens.collect()),
+        ("hosts", json!(http.hosts)),
+        ("ingest", ingest.collect()),
+        (
+            "limits",
+            object([
+                ("body", json!(format_size(http.limits.body))),
+                ("events", json!(http.limits.events)),
+                ("connections", json!(http.limits.connections)),
+                ("requests_per_second", json!(http.limits.requests_per_second)),
+                ("timeout", json!(format_duration(http.limits.timeout))),
+                ("query_timeout", json!(format_duration(http.limits.query_timeout))),
+            ]),
+        ),
+    ])
 }

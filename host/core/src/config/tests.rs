@@ -17,7 +17,15 @@ fn lookup() -> MapLookup {
     };
     MapLookup {
         env: texts(&[("WORD", "lots"), ("NUMBER", "7"), ("EMPTY", ""), ("STREAM", "ORDERS")]),
-        secrets: ["nats.creds", "api.key"].map(|name| (name.to_owned(), Secret::new("hunter2"))).into(),
+        secrets: BTreeMap::from([
+            ("nats.creds", "hunter2"),
+            ("api.key", "hunter2"),
+            ("postgres.url", "postgresql://tidemill:hunter2@127.0.0.1/orders"),
+            ("http.token", "hunter2-hunter2-hunter2"),
+        ])
+        .into_iter()
+        .map(|(name, text)| (name.to_owned(), Secret::new(text)))
+        .collect(),
         files: texts(&[("creds", "hunter2\n")]),
     }
 }

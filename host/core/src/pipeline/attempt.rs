@@ -252,6 +252,7 @@ impl Attempt<'_> {
             attempt: self.delivery.attempt,
             origin: &self.delivery.origin,
             state: space.map(StateSpace::session),
+            documents: None,
         };
         generation.handle(call).await
     }

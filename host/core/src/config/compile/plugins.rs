@@ -10,11 +10,17 @@ use super::super::leaf::Text;
 use super::super::read::{Any, At, List, Map, Optional};
 use super::super::{InstancePolicy, PluginConfig, PluginsConfig, Probation, file, words};
 use super::path;
+use super::projections::Projections;
 use super::routes::Routes;
 use crate::limits::Limits;
 use crate::name::PluginName;
 
-pub(super) fn compile(file: Optional<file::Plugins>, routes: &Routes, report: &mut Report) -> PluginsConfig {
+pub(super) fn compile(
+    file: Optional<file::Plugins>,
+    routes: &Routes,
+    projections: &Projections,
+    report: &mut Report,
+) -> PluginsConfig {
     let file = file.map(|at| at.value).unwrap_or_default();
     let mut plugins = BTreeMap::new();
     for (name, settings) in file.settings.map_or(Vec::new(), |map| map.value.0) {
@@ -22,7 +28,7 @@ pub(super) fn compile(file: Optional<file::Plugins>, routes: &Routes, report: &m
         match PluginName::try_new(&name.value) {
             Err(error) => report.error(&name.place, error.to_string()),
             Ok(known) => {
-                check_use(&name, routes, report);
+                check_use(&name, routes, projections, report);
                 plugins.extend(plugin.map(|plugin| (known, plugin)));
             }
         }
@@ -50,14 +56,18 @@ fn probation(file: Optional<file::Probation>) -> Probation {
 }
 
 /// Settings that nobody reads are a typo in a name, and would silently leave a plugin without its limits.
-fn check_use(name: &At<String>, routes: &Routes, report: &mut Report) {
-    let handlers = || routes.list.iter().map(|route| route.config.handler.as_str());
-    if routes.complete && !handlers().any(|handler| handler == name.value) {
-        let hint = match words::closest(&name.value, handlers()) {
-            Some(close) => format!("the route's `handler` is `{close}`: one of the two is misspelt"),
-            None => "name it as `handler` of a route, or remove its settings".to_owned(),
+fn check_use(name: &At<String>, routes: &Routes, projections: &Projections, report: &mut Report) {
+    let used = || {
+        let handlers = routes.list.iter().map(|route| route.config.handler.as_str());
+        handlers.chain(projections.list.iter().map(|projection| projection.config.plugin.as_str()))
+    };
+    if routes.complete && projections.complete && !used().any(|plugin| plugin == name.value) {
+        let hint = match words::closest(&name.value, used()) {
+            Some(close) => format!("`{close}` is used: one of the two is misspelt"),
+            None => "name it as `handler` of a route or `plugin` of a projection, or remove its settings".to_owned(),
         };
-        report.error_with_hint(&name.place, format!("no route is handled by the plugin `{}`", name.value), hint);
+        let message = format!("no route and no projection uses the plugin `{}`", name.value);
+        report.error_with_hint(&name.place, message, hint);
     }
 }
 
@@ -132,6 +142,9 @@ fn limits(file: file::Limits) -> Limits {
         state_value: file.state_value.map_or(default.state_value, |size| size.value.0),
         state_bytes: file.state_bytes.map_or(default.state_bytes, |size| size.value.0),
         state_writes: file.state_writes.map_or(default.state_writes, |count| count.value.0 as u32),
+        document: file.document.map_or(default.document, |size| size.value.0),
+        document_bytes: file.document_bytes.map_or(default.document_bytes, |size| size.value.0),
+        document_writes: file.document_writes.map_or(default.document_writes, |count| count.value.0 as u32),
         log_bytes: file.log_bytes.map_or(default.log_bytes, |size| size.value.0),
         max_events_per_instance: file
             .max_events_per_instance

@@ -14,7 +14,7 @@ use super::retry::Policies;
 use super::streams::{Stream, Streams};
 use crate::filter::Filter;
 use crate::grant;
-use crate::name::{RouteName, StreamName};
+use crate::name::StreamName;
 use crate::retry::RetryPolicy;
 use crate::subject::{Subject, SubjectPattern};
 
@@ -30,16 +30,16 @@ pub(super) struct Routes {
 pub(super) struct Route {
     pub(super) config: RouteConfig,
     pub(super) pattern: Option<serde_json::Value>,
-    name_place: Place,
+    pub(super) name_place: Place,
     /// Where the subject of the dead letters is written; the route itself where it is not.
     dead_letter_place: Place,
 }
 
 /// What holds for a route that says nothing else.
 pub(super) struct Defaults {
-    timeout: Duration,
-    retry: RetryPolicy,
-    dead_letter: Option<At<Text>>,
+    pub(super) timeout: Duration,
+    pub(super) retry: RetryPolicy,
+    pub(super) dead_letter: Option<At<Text>>,
     max_in_flight: usize,
 }
 
@@ -107,7 +107,7 @@ fn route(
     let source = source.and_then(|source| Source::compile(source, streams, report));
     let name = file.name.0?;
     let dead_letter_place = dead_letter.as_ref().map_or(name.place.clone(), |subject| subject.place.clone());
-    let dead_letter = dead_letter_subject(dead_letter, &name, report);
+    let dead_letter = dead_letter_subject(dead_letter, name.value.as_str(), &name.place, report);
     let Source { stream, subjects, start } = source?;
     let (filter, pattern) = match filter {
         Some(compiled) => compiled.map(|(filter, pattern)| (Some(filter), Some(pattern)))?,
@@ -131,7 +131,10 @@ fn route(
     Some(Route { config, pattern, name_place: name.place, dead_letter_place })
 }
 
-fn filter(file::Pattern { value, node }: file::Pattern, report: &mut Report) -> Option<(Filter, serde_json::Value)> {
+pub(super) fn filter(
+    file::Pattern { value, node }: file::Pattern,
+    report: &mut Report,
+) -> Option<(Filter, serde_json::Value)> {
     match Filter::compile(&value) {
         Ok(filter) => Some((filter, value)),
         Err(problems) => {
@@ -171,11 +174,7 @@ impl<'s> Source<'s> {
         let subjects = file.subjects.map(|list| list.value.items);
         subjects.iter().for_each(|subjects| check_disjoint(subjects, report));
         let stream = find_stream(file.stream.0?, streams, report)?;
-        for subject in subjects.iter().flatten().filter(|subject| !stream.may_cover(&subject.value)) {
-            let hint = format!("it stores {}", words::enumerate(&texts(&stream.config.subjects)));
-            let message = format!("the stream `{}` does not store `{}`", stream.config.name, subject.value);
-            report.error_with_hint(&subject.place, message, hint);
-        }
+        check_stored(subjects.iter().flatten(), stream, report);
         let subjects = match subjects {
             Some(subjects) => subjects.into_iter().map(|subject| subject.value).collect(),
             None => stream.config.subjects.clone(),
@@ -184,7 +183,7 @@ impl<'s> Source<'s> {
     }
 }
 
-fn find_stream<'s>(name: At<StreamName>, streams: &'s Streams, report: &mut Report) -> Option<&'s Stream> {
+pub(super) fn find_stream<'s>(name: At<StreamName>, streams: &'s Streams, report: &mut Report) -> Option<&'s Stream> {
     let stream = streams.get(&name.value);
     if stream.is_none() && streams.complete {
         let hint = match words::closest(name.value.as_str(), streams.names()) {
@@ -197,7 +196,7 @@ fn find_stream<'s>(name: At<StreamName>, streams: &'s Streams, report: &mut Repo
 }
 
 /// The server refuses a consumer whose subjects overlap.
-fn check_disjoint(subjects: &[At<SubjectPattern>], report: &mut Report) {
+pub(super) fn check_disjoint(subjects: &[At<SubjectPattern>], report: &mut Report) {
     for (index, subject) in subjects.iter().enumerate() {
         if let Some(other) = subjects[..index].iter().find(|other| other.value.overlaps(&subject.value)) {
             let message = format!("`{}` overlaps `{}` of the same route", subject.value, other.value);
@@ -230,6 +229,18 @@ fn start(At { value, place }: At<file::Start>, report: &mut Report) -> Option<St
     }
 }
 
+pub(super) fn check_stored<'a>(
+    subjects: impl IntoIterator<Item = &'a At<SubjectPattern>>,
+    stream: &Stream,
+    report: &mut Report,
+) {
+    for subject in subjects.into_iter().filter(|subject| !stream.may_cover(&subject.value)) {
+        let hint = format!("it stores {}", words::enumerate(&texts(&stream.config.subjects)));
+        let message = format!("the stream `{}` does not store `{}`", stream.config.name, subject.value);
+        report.error_with_hint(&subject.place, message, hint);
+    }
+}
+
 fn texts(patterns: &[SubjectPattern]) -> Vec<String> {
     patterns.iter().map(SubjectPattern::to_string).collect()
 }
@@ -245,10 +256,15 @@ fn check_names(list: &[Route], report: &mut Report) {
 }
 
 /// The subject with `{route}` filled in. `None`: a mistake was reported.
-fn dead_letter_subject(written: Option<At<Text>>, route: &At<RouteName>, report: &mut Report) -> Option<Subject> {
+pub(super) fn dead_letter_subject(
+    written: Option<At<Text>>,
+    route: &str,
+    route_place: &Place,
+    report: &mut Report,
+) -> Option<Subject> {
     let At { value: Text(template), place } =
-        written.unwrap_or_else(|| At { value: Text("dlq.{route}".to_owned()), place: route.place.clone() });
-    let text = template.replace("{route}", route.value.as_str());
+        written.unwrap_or_else(|| At { value: Text("dlq.{route}".to_owned()), place: route_place.clone() });
+    let text = template.replace("{route}", route);
     if text.contains(['{', '}']) {
         report.error_with_hint(&place, format!("unknown placeholder in `{template}`"), "`{route}` is the only one");
         return None;
@@ -273,15 +289,14 @@ fn check_dead_letters(list: &[Route], streams: &Streams, report: &mut Report) {
             );
             report.error_with_hint(&route.dead_letter_place, message, "let the subject hold the route: `dlq.{route}`");
         }
-        let stored = SubjectPattern::try_new(&format!("{subject}.*.*")).ok();
-        if let Some(stream) = stored.and_then(|pattern| streams.overlapping(&pattern)) {
-            let message =
-                format!("the dead letters at `{subject}` would be stored by the stream `{}` too", stream.name);
-            report.error_with_hint(
-                &route.dead_letter_place,
-                message,
-                "choose a subject outside of every stream of `streams`",
-            );
-        }
+        check_dead_letters_apart(subject, &route.dead_letter_place, streams, report);
+    }
+}
+
+pub(super) fn check_dead_letters_apart(subject: &Subject, place: &Place, streams: &Streams, report: &mut Report) {
+    let stored = SubjectPattern::try_new(&format!("{subject}.*.*")).ok();
+    if let Some(stream) = stored.and_then(|pattern| streams.overlapping(&pattern)) {
+        let message = format!("the dead letters at `{subject}` would be stored by the stream `{}` too", stream.name);
+        report.error_with_hint(place, message, "choose a subject outside of every stream of `streams`");
     }
 }
