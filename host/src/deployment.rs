@@ -9,7 +9,7 @@ use tidemill_core::config::{PluginConfig, Probation};
 use tidemill_core::generation::Generation;
 use tidemill_core::name::PluginName;
 use tidemill_core::pipeline::Build;
-use tidemill_core::port::Handler;
+use tidemill_core::port::{Handler, Role};
 use tidemill_core::trial::{Standing, Trial};
 use tidemill_engine::{Engine, LoadError, Plugin};
 
@@ -72,7 +72,7 @@ impl NewBuild {
         (digest, bytes): (Digest, Arc<[u8]>),
         settings: PluginConfig,
     ) -> Result<Self, LoadError> {
-        let plugin = Arc::new(engine.load(name, &bytes, &settings)?);
+        let plugin = Arc::new(engine.load(name, &bytes, &settings, Role::Handler)?);
         Ok(Self { plugin, digest, bytes, settings })
     }
 }

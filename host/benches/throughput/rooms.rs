@@ -14,7 +14,7 @@ use tidemill_core::json::{self, JsonLimits};
 use tidemill_core::limits::Limits;
 use tidemill_core::message::Message;
 use tidemill_core::name::{PluginName, RouteName, StreamName};
-use tidemill_core::port::{Call, CallSettings, Handler, Origin};
+use tidemill_core::port::{Call, CallSettings, Handler, Origin, Role};
 use tidemill_core::schema::{SchemaFile, Schemas};
 use tidemill_core::subject::{Subject, SubjectPattern};
 use tidemill_engine::{Engine, EngineOptions};
@@ -49,7 +49,7 @@ pub(crate) fn report(plugin: &Path) {
     let engine = Engine::new(EngineOptions::default()).unwrap();
     let name = PluginName::try_new("fraud-check").unwrap();
     let started = Instant::now();
-    let plugin = engine.load(&name, &std::fs::read(plugin).unwrap(), &PluginConfig::default()).unwrap();
+    let plugin = engine.load(&name, &std::fs::read(plugin).unwrap(), &PluginConfig::default(), Role::Handler).unwrap();
     let compiled = started.elapsed();
     let settings = Arc::new(CallSettings {
         route: RouteName::try_new("fraud").unwrap(),
@@ -59,7 +59,7 @@ pub(crate) fn report(plugin: &Path) {
         grant: Grant { emits: vec![SubjectPattern::try_new("fraud.>").unwrap()] },
         limits: Limits::default(),
     });
-    let call = || Call { event: &event, route: &settings, attempt: 1, origin: &origin, state: None };
+    let call = || Call { event: &event, route: &settings, attempt: 1, origin: &origin, state: None, documents: None };
     let emits = runtime.block_on(plugin.handle(call())).unwrap().emits;
     assert_eq!(emits.len(), 1);
     let started = Instant::now();

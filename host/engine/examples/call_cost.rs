@@ -12,7 +12,7 @@ use tidemill_core::event::Event;
 use tidemill_core::grant::Grant;
 use tidemill_core::limits::Limits;
 use tidemill_core::name::{PluginName, RouteName, StreamName};
-use tidemill_core::port::{Call, CallSettings, Handler, Origin};
+use tidemill_core::port::{Call, CallSettings, Handler, Origin, Role};
 use tidemill_core::subject::SubjectPattern;
 use tidemill_engine::{Engine, EngineOptions, Plugin};
 
@@ -28,7 +28,7 @@ fn main() -> anyhow::Result<()> {
     println!("engine ready: {}", resident());
     for (policy, calls) in [(InstancePolicy::Reuse, 200_000), (InstancePolicy::Fresh, 20_000)] {
         let settings = PluginConfig { instance: policy, ..PluginConfig::default() };
-        let plugin = engine.load(&PluginName::try_new("guest")?, &component, &settings)?;
+        let plugin = engine.load(&PluginName::try_new("guest")?, &component, &settings, Role::Handler)?;
         let measured = engine.runtime().spawn(measure(plugin, policy, calls, grant.clone()));
         tokio::runtime::Builder::new_current_thread().build()?.block_on(measured)??;
     }
@@ -86,7 +86,7 @@ async fn run(plugin: &Plugin, calls: u32, grant: &Grant) -> anyhow::Result<()> {
     let mut origin = Origin { stream: StreamName::try_new("ORDERS")?, sequence: 1_000_000 };
     for _ in 0..calls {
         origin.sequence += 1;
-        let call = Call { event: &event, route: &route, attempt: 1, origin: &origin, state: None };
+        let call = Call { event: &event, route: &route, attempt: 1, origin: &origin, state: None, documents: None };
         plugin.handle(call).await.map_err(|failure| anyhow::anyhow!("{}: {}", failure.kind.code(), failure.text))?;
     }
     Ok(())

@@ -6,6 +6,7 @@
 use tidemill_core::config::PluginConfig;
 use tidemill_core::failure::Failure;
 use tidemill_core::name::PluginName;
+use tidemill_core::port::Role;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -20,11 +21,22 @@ const VERSION: &str = "0.1.0";
 /// Outgoing requests; linked where they are granted.
 const HTTP: &str = "wasi:http";
 
-const HANDLER: &str = "event-handler";
-const PROJECTION: &str = "event-projection";
+/// What a projection exports that answers questions.
+const QUERIES: &str = "queries";
 
-/// What a handler may import of the contract. `types` comes with the others.
-const CONTRACT_IMPORTS: [&str; 6] = ["emit", "state", "log", "config", "host", "types"];
+/// The same, in full.
+pub(crate) const QUERIES_EXPORT: &str = "tidemill:plugin/queries@0.1.0";
+
+/// What may be imported of the contract, and by whom. `types` comes with the others.
+const CONTRACT_IMPORTS: [(&str, &[Role]); 7] = [
+    ("emit", &[Role::Handler]),
+    ("state", &[Role::Handler]),
+    ("read-model", &[Role::Projection]),
+    ("log", &[Role::Handler, Role::Projection]),
+    ("config", &[Role::Handler, Role::Projection]),
+    ("host", &[Role::Handler, Role::Projection]),
+    ("types", &[Role::Handler, Role::Projection]),
+];
 
 /// The interfaces of WASI 0.2 that are linked. Behind `wasi:http` is what is granted, behind the others next to nothing.
 const WASI_IMPORTS: [(&str, &[&str]); 7] = [
@@ -81,15 +93,19 @@ pub enum LoadError {
     #[error("could not be loaded, because the host failed: {0}; this is a defect of Tidemill")]
     Host(String),
     #[error(
-        "is a projection (it exports `tidemill:plugin/event-projection`), which a route cannot call; expected a handler, which exports `tidemill:plugin/event-handler@{VERSION}`"
+        "is a {} (it exports `{PACKAGE}/{}`), which a {} cannot call; expected a {}, which exports `{PACKAGE}/{}@{VERSION}`",
+        noun(*.found), export(*.found), caller(*.expected), noun(*.expected), export(*.expected)
     )]
-    Projection,
+    WrongRole { found: Role, expected: Role },
     #[error(
-        "exports `tidemill:plugin/event-handler` in version {offered}, this host calls version {VERSION}; build it with an SDK of that version"
+        "exports `{PACKAGE}/{interface}` in version {offered}, this host calls version {VERSION}; build it with an SDK of that version"
     )]
-    WrongVersion { offered: String },
-    #[error("does not export `tidemill:plugin/event-handler@{VERSION}`, so it is not a handler; it exports {}", listed(.exports))]
-    NoHandler { exports: Vec<String> },
+    WrongVersion { interface: &'static str, offered: String },
+    #[error(
+        "does not export `{PACKAGE}/{}@{VERSION}`, so it is not a {}; it exports {}",
+        export(*.expected), noun(*.expected), listed(.exports)
+    )]
+    NoRole { expected: Role, exports: Vec<String> },
     #[error("imports what this host does not offer:\n{}", bulleted(.0))]
     UnknownImports(Vec<String>),
     #[error("imports what is not granted to it:\n{}", bulleted(.0))]
@@ -102,7 +118,7 @@ pub enum LoadError {
     Start(Failure),
 }
 
-/// The names of a component that is a handler.
+/// The names of a component that has been checked.
 pub(crate) struct Names {
     pub(crate) imports: Vec<String>,
     pub(crate) exports: Vec<String>,
@@ -122,13 +138,17 @@ impl Names {
         self.interfaces().any(|(_, it)| it.is_state())
     }
 
+    pub(crate) fn answer_queries(&self) -> bool {
+        ours(&self.exports).any(|it| it.name == QUERIES)
+    }
+
     pub(crate) fn use_http(&self) -> bool {
         self.interfaces().any(|(_, it)| it.package == HTTP)
     }
 
     /// Everything that is imported must be granted, where a grant exists for it: a plugin that would be refused at its first
     /// event is refused before. What is lacking, one line each.
-    fn not_granted(&self, Grants { plugin, settings }: Grants<'_>) -> Vec<String> {
+    fn not_granted(&self, role: Role, Grants { plugin, settings }: Grants<'_>) -> Vec<String> {
         let lacking = |(name, it): (&str, Interface<'_>)| {
             let line = if it.is_state() && !settings.state {
                 "state: true"
@@ -139,7 +159,7 @@ impl Names {
             };
             Some(format!("`{name}`: `plugins.settings.{plugin}.{line}` in runtime.yaml would grant it"))
         };
-        self.interfaces().filter(|(name, _)| refusal(name).is_none()).filter_map(lacking).collect()
+        self.interfaces().filter(|(name, _)| refusal(name, role).is_none()).filter_map(lacking).collect()
     }
 
     fn interfaces(&self) -> impl Iterator<Item = (&str, Interface<'_>)> {
@@ -173,20 +193,21 @@ fn looks_like_text(bytes: &[u8]) -> bool {
     start.starts_with(b"(component") || start.starts_with(b"(module") || start.starts_with(b";;")
 }
 
-/// Checks that the component exports a handler and imports nothing that is not offered or not granted. Without `grants`
-/// everything that is offered is granted.
+/// Checks that the component exports what its role is called by, and imports nothing that is not offered to the role or not
+/// granted. Without `grants` everything that is offered is granted.
 pub(crate) fn check_world(
     component: &Component,
     engine: &Engine,
+    role: Role,
     grants: Option<Grants<'_>>,
 ) -> Result<Names, LoadError> {
     let world = component.component_type();
     let exports: Vec<String> = world.exports(engine).map(|(name, _)| name.to_owned()).collect();
     let imports: Vec<String> = world.imports(engine).map(|(name, _)| name.to_owned()).collect();
-    check_exports(&exports)?;
-    let mut refused: Vec<String> = imports.iter().filter_map(|name| refusal(name)).collect();
+    check_exports(&exports, role)?;
+    let mut refused: Vec<String> = imports.iter().filter_map(|name| refusal(name, role)).collect();
     let names = Names { imports, exports };
-    let mut lacking = grants.map(|grants| names.not_granted(grants)).unwrap_or_default();
+    let mut lacking = grants.map(|grants| names.not_granted(role, grants)).unwrap_or_default();
     match (refused.is_empty(), lacking.is_empty()) {
         (true, true) => Ok(names),
         (true, false) => Err(LoadError::NotGranted(lacking)),
@@ -197,26 +218,35 @@ pub(crate) fn check_world(
     }
 }
 
-fn check_exports(exports: &[String]) -> Result<(), LoadError> {
-    let ours = || exports.iter().map(|name| Interface::parse(name)).filter(|it| it.package == PACKAGE);
-    if let Some(handler) = ours().find(|it| it.name == HANDLER) {
-        return if handler.version == VERSION {
-            Ok(())
-        } else {
-            Err(LoadError::WrongVersion { offered: handler.version.to_owned() })
-        };
+fn check_exports(exports: &[String], role: Role) -> Result<(), LoadError> {
+    let called_by = |role| ours(exports).find(|it| it.name == export(role));
+    let Some(entry) = called_by(role) else {
+        let other = [Role::Handler, Role::Projection].into_iter().find(|&other| called_by(other).is_some());
+        return Err(match other {
+            Some(found) => LoadError::WrongRole { found, expected: role },
+            None => LoadError::NoRole { expected: role, exports: exports.to_vec() },
+        });
+    };
+    check_version(export(role), &entry)?;
+    match ours(exports).find(|it| it.name == QUERIES) {
+        Some(queries) if role == Role::Projection => check_version(QUERIES, &queries),
+        _ => Ok(()),
     }
-    if ours().any(|it| it.name == PROJECTION) {
-        return Err(LoadError::Projection);
+}
+
+fn check_version(interface: &'static str, it: &Interface<'_>) -> Result<(), LoadError> {
+    if it.version == VERSION {
+        Ok(())
+    } else {
+        Err(LoadError::WrongVersion { interface, offered: it.version.to_owned() })
     }
-    Err(LoadError::NoHandler { exports: exports.to_vec() })
 }
 
 /// Why an import cannot be satisfied; `None` if it can.
-fn refusal(import: &str) -> Option<String> {
+fn refusal(import: &str, role: Role) -> Option<String> {
     let it = Interface::parse(import);
     if it.package == PACKAGE {
-        return contract_refusal(import, &it);
+        return contract_refusal(import, &it, role);
     }
     let wasi = WASI_IMPORTS.iter().find(|(package, _)| *package == it.package);
     if wasi.is_some_and(|(_, names)| names.contains(&it.name)) && it.is_in_track("0.2.0") {
@@ -237,16 +267,62 @@ fn refusal(import: &str) -> Option<String> {
     Some(format!("`{import}`: {why}"))
 }
 
-fn contract_refusal(import: &str, it: &Interface<'_>) -> Option<String> {
-    if !CONTRACT_IMPORTS.contains(&it.name) {
-        Some(format!(
-            "`{import}`: there is no such import for handlers; there are `emit`, `state`, `log`, `config` and `host`"
-        ))
+fn contract_refusal(import: &str, it: &Interface<'_>, role: Role) -> Option<String> {
+    let Some((_, roles)) = CONTRACT_IMPORTS.iter().find(|(name, _)| *name == it.name) else {
+        return Some(format!("`{import}`: there is no such import; {}", offered(role)));
+    };
+    if !roles.contains(&role) {
+        let why = match it.name {
+            "emit" => "a projection emits nothing: a rebuild folds every event again, and would publish it all again",
+            "state" => "a projection keeps what it knows in its documents, where a rebuild and a rollback find it",
+            _ => "a handler has no read model; `state` is what it may keep, and a projection is what fills collections",
+        };
+        Some(format!("`{import}`: {why}; {}", offered(role)))
     } else if !it.is_in_track(VERSION) {
         Some(format!("`{import}`: this host offers version {VERSION}; build it with an SDK of that version"))
     } else {
         None
     }
+}
+
+/// What a role may import of the contract, in words.
+fn offered(role: Role) -> &'static str {
+    match role {
+        Role::Handler => "a handler may import `emit`, `state`, `log`, `config` and `host`",
+        Role::Projection => "a projection may import `read-model`, `log`, `config` and `host`",
+    }
+}
+
+/// The interface that a role is called by.
+fn export(role: Role) -> &'static str {
+    match role {
+        Role::Handler => "event-handler",
+        Role::Projection => "event-projection",
+    }
+}
+
+fn noun(role: Role) -> &'static str {
+    match role {
+        Role::Handler => "handler",
+        Role::Projection => "projection",
+    }
+}
+
+/// Who calls a role, in `runtime.yaml`.
+fn caller(role: Role) -> &'static str {
+    match role {
+        Role::Handler => "route",
+        Role::Projection => "projection of runtime.yaml",
+    }
+}
+
+/// The name of a role's world, with its version.
+pub(crate) fn world(role: Role) -> String {
+    format!("{}@{VERSION}", noun(role))
+}
+
+fn ours(exports: &[String]) -> impl Iterator<Item = Interface<'_>> {
+    exports.iter().map(|name| Interface::parse(name)).filter(|it| it.package == PACKAGE)
 }
 
 /// The parts of `namespace:package/interface@version`; what is missing is empty.
@@ -314,11 +390,12 @@ mod tests {
             "wasi:sockets/tcp@0.2.6",
             "wasi:http/outgoing-handler@0.2.12",
         ] {
-            assert_eq!(refusal(offered), None);
+            assert_eq!(refusal(offered, Role::Handler), None);
         }
         for (import, reason) in [
             ("tidemill:plugin/emit@0.2.0", "offers version 0.1.0"),
-            ("tidemill:plugin/read-model@0.1.0", "no such import for handlers"),
+            ("tidemill:plugin/read-model@0.1.0", "a handler has no read model"),
+            ("tidemill:plugin/mail@0.1.0", "there is no such import; a handler may import `emit`, `state`,"),
             ("wasi:http/incoming-handler@0.2.10", "called with events, not with requests"),
             ("wasi:sockets/types@0.3.0", "plugins have no network"),
             ("wasi:cli/environment@0.3.0", "of WASI 0.2"),
@@ -326,7 +403,7 @@ mod tests {
             ("acme:mail/send@1.0.0", "`tidemill:plugin` and WASI 0.2 only"),
             ("run", "`tidemill:plugin` and WASI 0.2 only"),
         ] {
-            let told = refusal(import).unwrap();
+            let told = refusal(import, Role::Handler).unwrap();
             assert!(told.contains(import) && told.contains(reason), "{told}");
         }
     }

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use tidemill_core::config::PluginConfig;
 use tidemill_core::name::PluginName;
+use tidemill_core::port::Role;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::audit::Recorder;
-use crate::bindings::HandlerPre;
 use crate::code::{Cast, Foundry};
 use crate::compiler::Compiler;
 use crate::component::{self, LoadError};
+use crate::exports::Linked;
 use crate::http::Network;
 use crate::imports::Linkers;
 use crate::instance::{Blueprint, Instance};
@@ -122,13 +123,19 @@ impl Engine {
         self.foundry.stop();
     }
 
-    /// Compiles a component, checks that it is a handler which this host can run, and starts its first instance.
+    /// Compiles a component, checks that it is of this role and can be run by this host, and starts its first instance.
     ///
     /// Blocks for as long as that takes: milliseconds with its code in the cache, else a tenth of a second for a Rust plugin
     /// and seconds for one that holds an interpreter. Asynchronous code calls it from `spawn_blocking`, and never on a thread of [`runtime`](Self::runtime),
     /// where the instance is started.
-    pub fn load(&self, name: &PluginName, bytes: &[u8], settings: &PluginConfig) -> Result<Plugin, LoadError> {
-        self.build(name, bytes, settings, None)
+    pub fn load(
+        &self,
+        name: &PluginName,
+        bytes: &[u8],
+        settings: &PluginConfig,
+        role: Role,
+    ) -> Result<Plugin, LoadError> {
+        self.build(name, bytes, settings, role, None)
     }
 
     /// Like [`load`](Self::load), but the plugin may import what is not granted, and what it tries is recorded.
@@ -137,9 +144,10 @@ impl Engine {
         name: &PluginName,
         bytes: &[u8],
         settings: &PluginConfig,
+        role: Role,
         recorder: Arc<Recorder>,
     ) -> Result<Plugin, LoadError> {
-        self.build(name, bytes, settings, Some(recorder))
+        self.build(name, bytes, settings, role, Some(recorder))
     }
 
     fn build(
@@ -147,22 +155,25 @@ impl Engine {
         name: &PluginName,
         bytes: &[u8],
         settings: &PluginConfig,
+        role: Role,
         recorder: Option<Arc<Recorder>>,
     ) -> Result<Plugin, LoadError> {
         component::check_format(bytes)?;
         let Cast { component: compiled, digest, time: compile_time, cached } =
             self.foundry.cast(&self.wasm, name, bytes)?;
         let grants = recorder.is_none().then_some(component::Grants { plugin: name, settings });
-        let names = component::check_world(&compiled, &self.wasm, grants)?;
-        let pre = self.linkers.of(&names).instantiate_pre(&compiled).and_then(HandlerPre::new);
-        let pre = pre.map_err(|why| LoadError::Mismatch(format!("{why:#}")))?;
+        let names = component::check_world(&compiled, &self.wasm, role, grants)?;
+        let linked = self.linkers.of(&names).instantiate_pre(&compiled);
+        let linked = linked.and_then(|pre| Linked::new(pre, role, &names));
+        let linked = linked.map_err(|why| LoadError::Mismatch(format!("{why:#}")))?;
         let settings = Arc::new(settings.clone());
         let reach = Arc::new(Reach::new(name, &settings, &self.network, recorder));
-        let blueprint = Arc::new(Blueprint::new(name.clone(), pre, Arc::clone(&settings), reach));
+        let blueprint = Arc::new(Blueprint::new(name.clone(), linked, Arc::clone(&settings), reach));
         let begun = Instant::now();
         let first = self.start(Arc::clone(&blueprint))?;
         let uses_state = names.use_state();
         let description = Description {
+            role,
             digest: named(&digest),
             size: bytes.len(),
             imports: names.imports,
@@ -170,10 +181,20 @@ impl Engine {
             compile_time,
             cached,
             start_time: begun.elapsed(),
-            // Calls that share state mostly conflict with each other.
-            instances: settings.instances.unwrap_or(if uses_state { 1 } else { self.options.cores }).max(1),
+            instances: settings.instances.unwrap_or(self.usual_instances(role, uses_state)).max(1),
         };
         Ok(Plugin::new(blueprint, first, description, uses_state))
+    }
+
+    /// Calls at the same time of a plugin that does not say how many.
+    fn usual_instances(&self, role: Role, uses_state: bool) -> usize {
+        match role {
+            // Calls that share state mostly conflict with each other.
+            Role::Handler if uses_state => 1,
+            Role::Handler => self.options.cores,
+            // Events come one by one; the others are for questions, which must not hold up the events.
+            Role::Projection => self.options.cores.max(2),
+        }
     }
 
     /// A guest runs on the guests' threads only, its start included; so it cannot hold up the caller's runtime, and the

@@ -1,6 +1,6 @@
 //! How a call ended: from what the guest returned, or what stopped it, to effects or a failure.
 //!
-//! The order of the questions is the rule. A state store that could not be reached comes first, because then nothing the
+//! The order of the questions is the rule. A store that could not be reached comes first, because then nothing the
 //! guest says is its own fault. Then what stopped the guest; then what the guest said; and only if it said "done", whether
 //! everything that it wanted was granted.
 
@@ -11,18 +11,22 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tidemill_core::effect::Effects;
 use tidemill_core::failure::{Failure, FailureKind};
+use tidemill_core::grant::Refusal;
+use tidemill_core::json::{self, JsonLimits};
 use tidemill_core::limits::Limits;
-use tidemill_core::port::CallSettings;
+use tidemill_core::read_model::DocumentSession;
+use tidemill_core::state::StateSession;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use crate::bindings::exports::tidemill::plugin::event_handler::Failure as GuestFailure;
 use crate::call_log::CallLog;
 use crate::cpu::CpuMeter;
-use crate::guest::CurrentCall;
+use crate::guest::{CurrentCall, Task};
 use crate::limiter::Limiter;
 
 /// What ended a guest that did not return by itself. Its store must not be used again.
@@ -39,12 +43,12 @@ pub(crate) enum Stop {
 #[derive(Clone, Copy)]
 pub(crate) enum Phase<'a> {
     Start,
-    Handle(&'a CallSettings),
+    Call(&'a CurrentCall),
 }
 
 /// Everything that decides how a call ended.
-pub(crate) struct Ended<'a> {
-    pub(crate) returned: Result<Result<(), GuestFailure>, Stop>,
+pub(crate) struct Ended<'a, T> {
+    pub(crate) returned: Result<Result<T, GuestFailure>, Stop>,
     /// `None` only if the host lost it.
     pub(crate) call: Option<CurrentCall>,
     pub(crate) keeper: Keeper<'a>,
@@ -78,16 +82,45 @@ pub(crate) async fn bounded<T>(
 }
 
 /// The effects that the call wants, or why it failed.
-pub(crate) fn outcome(mut ended: Ended<'_>) -> Result<Effects, Failure> {
+pub(crate) fn outcome(ended: Ended<'_, ()>) -> Result<Effects, Failure> {
+    let log = ended.keeper.log;
+    let ((), call) = decide(ended)?;
+    let refused = |refusal: Refusal| told(Failure::new(FailureKind::EffectRefused, refusal.to_string()), log);
+    Ok(Effects {
+        emits: call.emits.finish().map_err(refused)?,
+        state: call.state.and_then(StateSession::finish),
+        documents: call.documents.map(DocumentSession::finish).unwrap_or_default(),
+    })
+}
+
+/// The answer to a question, or why there is none.
+pub(crate) fn answer(ended: Ended<'_, Vec<u8>>) -> Result<Bytes, Failure> {
+    let log = ended.keeper.log;
+    let (answer, _) = decide(ended)?;
+    let limits = JsonLimits { bytes: answer.len(), ..JsonLimits::default() };
+    match json::parse(&answer, &limits) {
+        Ok(_) => Ok(answer.into()),
+        Err(why) => Err(told(
+            Failure::new(
+                FailureKind::Trap,
+                format!("the plugin's answer is no JSON, as the contract says it is: {why}"),
+            ),
+            log,
+        )),
+    }
+}
+
+/// What the guest returned and what it did besides, or why the call failed.
+fn decide<T>(mut ended: Ended<'_, T>) -> Result<(T, CurrentCall), Failure> {
     let denied = ended.call.as_mut().and_then(|call| call.denied.take());
-    decide(ended).map_err(|failure| match denied {
+    judge(ended).map_err(|failure| match denied {
         // Most likely the reason: a handler cannot do its work without what it was denied.
         Some(denied) => Failure { text: format!("{}\n{denied}", failure.text), ..failure },
         None => failure,
     })
 }
 
-fn decide(ended: Ended<'_>) -> Result<Effects, Failure> {
+fn judge<T>(ended: Ended<'_, T>) -> Result<(T, CurrentCall), Failure> {
     let Ended { returned, call, keeper } = ended;
     let log = keeper.log;
     let Some(call) = call else {
@@ -96,18 +129,14 @@ fn decide(ended: Ended<'_>) -> Result<Effects, Failure> {
     if let Some(why) = call.unavailable {
         return Err(told(Failure::new(FailureKind::Unavailable, why), log));
     }
-    match returned {
-        Err(stop) => Err(explain(stop, Phase::Handle(&call.route), keeper)),
-        // A handler that passes a refusal on with `?` asks for a retry; what it meets is the refusal.
-        Ok(Err(GuestFailure::Retry(_))) if call.emits.refusal().is_some() => {
-            let refusal = call.emits.refusal().map(ToString::to_string).unwrap_or_default();
+    match (returned, call.refusal()) {
+        (Err(stop), _) => Err(explain(stop, Phase::Call(&call), keeper)),
+        // A guest that passes a refusal on with `?` asks for a retry; what it meets is the refusal.
+        (Ok(Ok(_) | Err(GuestFailure::Retry(_))), Some(refusal)) => {
             Err(told(Failure::new(FailureKind::EffectRefused, refusal), log))
         }
-        Ok(Err(said)) => Err(told(verdict(said), log)),
-        Ok(Ok(())) => match call.emits.finish() {
-            Ok(emits) => Ok(Effects { emits, state: call.state.and_then(|state| state.finish()) }),
-            Err(refusal) => Err(told(Failure::new(FailureKind::EffectRefused, refusal.to_string()), log)),
-        },
+        (Ok(Err(said)), _) => Err(told(verdict(said), log)),
+        (Ok(Ok(returned)), None) => Ok((returned, call)),
     }
 }
 
@@ -160,8 +189,8 @@ fn refusal(error: &wasmtime::Error, limits: &Limits) -> Option<Failure> {
     }
     says("too much data is being copied between the host and the guest").then(|| {
         let text = format!(
-            "the plugin handed the host more than {} bytes at once; the largest of `emit_bytes`, `state_bytes` and \
-             `log_bytes` under `plugins.settings.<plugin>.limits` in runtime.yaml decides",
+            "the plugin handed the host more than {} bytes at once; the largest of `emit_bytes`, `state_bytes`, \
+             `document_bytes` and `log_bytes` under `plugins.settings.<plugin>.limits` in runtime.yaml decides",
             handed_over_bytes(limits)
         );
         Failure::new(FailureKind::EffectRefused, text)
@@ -173,7 +202,7 @@ fn refusal(error: &wasmtime::Error, limits: &Limits) -> Option<Failure> {
 pub(crate) fn handed_over_bytes(limits: &Limits) -> usize {
     /// For what counts against no limit: names, reasons, lists.
     const SLACK_BYTES: u64 = 1 << 20;
-    let largest = limits.emit_bytes.max(limits.state_bytes).max(limits.log_bytes);
+    let largest = limits.emit_bytes.max(limits.state_bytes).max(limits.document_bytes).max(limits.log_bytes);
     usize::try_from(largest.saturating_mul(2).saturating_add(SLACK_BYTES)).unwrap_or(usize::MAX)
 }
 
@@ -189,10 +218,13 @@ fn timeout_text(phase: Phase<'_>, limits: &Limits) -> String {
              `plugins.settings.<plugin>.limits.start` in runtime.yaml raises it",
             limits.start
         ),
-        Phase::Handle(route) => format!(
-            "the call took longer than its {:?}; `timeout` of route `{}` in runtime.yaml raises it",
-            route.timeout, route.route
-        ),
+        Phase::Call(CurrentCall { task, settings, .. }) => {
+            let (what, whose) = words(*task);
+            format!(
+                "the {what} took longer than its {:?}; `timeout` of {whose} `{}` in runtime.yaml raises it",
+                settings.timeout, settings.route
+            )
+        }
     }
 }
 
@@ -201,9 +233,20 @@ fn cpu_text(phase: Phase<'_>, limits: &Limits) -> String {
         Phase::Start => {
             format!("the plugin used up its {:?} of CPU time before it was ready for its first event", limits.cpu)
         }
-        Phase::Handle(route) => format!("the call used up its {:?} of CPU time", route.limits.cpu),
+        Phase::Call(CurrentCall { task, settings, .. }) => {
+            format!("the {} used up its {:?} of CPU time", words(*task).0, settings.limits.cpu)
+        }
     };
     format!("{used_up}; `plugins.settings.<plugin>.limits.cpu` in runtime.yaml raises it")
+}
+
+/// What was under way, and on whose behalf.
+fn words(task: Task) -> (&'static str, &'static str) {
+    match task {
+        Task::Handle => ("call", "route"),
+        Task::Apply => ("call", "projection"),
+        Task::Query => ("query", "projection"),
+    }
 }
 
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use tidemill_core::config::PluginConfig;
 use tidemill_core::effect::EmitCollector;
 use tidemill_core::port::{Call, CallSettings, Origin};
+use tidemill_core::read_model::{DocumentError, DocumentSession};
 use tidemill_core::state::StateSession;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -41,14 +42,27 @@ pub(crate) struct Guest {
     resources: ResourceTable,
 }
 
+/// What a guest is called for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    Handle,
+    Apply,
+    Query,
+}
+
 /// The call that the instance is serving.
 pub(crate) struct CurrentCall {
-    pub(crate) route: Arc<CallSettings>,
-    pub(crate) origin: Origin,
+    pub(crate) task: Task,
+    pub(crate) settings: Arc<CallSettings>,
+    /// `None` while a question is answered.
+    pub(crate) origin: Option<Origin>,
     pub(crate) emits: EmitCollector,
     pub(crate) state: Option<StateSession>,
-    /// Why the state could not be reached. It decides the call's end, whatever the guest makes of it.
+    pub(crate) documents: Option<DocumentSession>,
+    /// Why the state or the read model could not be reached. It decides the call's end, whatever the guest makes of it.
     pub(crate) unavailable: Option<String>,
+    /// The first write of a document that was refused. It fails the call, whatever the guest makes of it.
+    pub(crate) refused_write: Option<DocumentError>,
     /// The first request over HTTP that was refused by a grant or a limit. The guest may live with it; if the call fails, the
     /// failure says so.
     pub(crate) denied: Option<String>,
@@ -123,14 +137,37 @@ impl WasiHttpView for Guest {
 
 impl CurrentCall {
     /// Takes what the call brings, except the event itself, which is only lent to the guest.
-    pub(crate) fn begin(call: &mut Call<'_>) -> Self {
+    pub(crate) fn begin(task: Task, call: &mut Call<'_>) -> Self {
         Self {
-            route: Arc::clone(call.route),
-            origin: call.origin.clone(),
-            emits: EmitCollector::new(),
+            origin: Some(call.origin.clone()),
             state: call.state.take(),
+            documents: call.documents.take(),
+            ..Self::new(task, call.route)
+        }
+    }
+
+    /// A question, which has no event and no effects.
+    pub(crate) fn ask(settings: &Arc<CallSettings>, documents: DocumentSession) -> Self {
+        Self { documents: Some(documents), ..Self::new(Task::Query, settings) }
+    }
+
+    fn new(task: Task, settings: &Arc<CallSettings>) -> Self {
+        Self {
+            task,
+            settings: Arc::clone(settings),
+            origin: None,
+            emits: EmitCollector::new(),
+            state: None,
+            documents: None,
             unavailable: None,
+            refused_write: None,
             denied: None,
         }
+    }
+
+    /// The first effect that was refused, in words.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        let emit = self.emits.refusal().map(ToString::to_string);
+        emit.or_else(|| self.refused_write.as_ref().map(ToString::to_string))
     }
 }

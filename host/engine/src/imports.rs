@@ -7,18 +7,20 @@ mod config;
 mod emit;
 mod host;
 mod log;
+mod read_model;
 mod state;
 
 use wasmtime::component::{HasSelf, Linker};
 
-use crate::bindings::{Handler, tidemill::plugin::types};
+use crate::bindings::{Everything, tidemill::plugin::types};
 use crate::component::Names;
 use crate::guest::Guest;
 
 /// Why an import that belongs to a call was refused: the guest used it while it was starting.
 const NO_CALL: &str = "it can be used only while an event is handled, not while the plugin starts";
 
-/// Everything that is offered to handlers. Each linker is built once and never cloned (CVE-2026-34983).
+/// Everything that is offered. Which of it a component may import by its role and its grants was asked before: see
+/// [`component`](crate::component). Each linker is built once and never cloned (CVE-2026-34983).
 pub(crate) struct Linkers {
     /// The contract's imports and WASI 0.2.
     plain: Linker<Guest>,
@@ -36,12 +38,12 @@ pub(crate) fn linkers(engine: &wasmtime::Engine) -> wasmtime::Result<Linkers> {
 fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    Handler::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+    Everything::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
     Ok(linker)
 }
 
 impl Linkers {
-    /// The linker for a component. Whether it may import HTTP was asked before.
+    /// The linker for a component.
     pub(crate) fn of(&self, names: &Names) -> &Linker<Guest> {
         if names.use_http() { &self.http } else { &self.plain }
     }

@@ -8,19 +8,22 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tidemill_core::config::PluginConfig;
 use tidemill_core::effect::Effects;
 use tidemill_core::event::Event;
 use tidemill_core::failure::Failure;
 use tidemill_core::name::PluginName;
-use tidemill_core::port::Call;
+use tidemill_core::port::{Call, CallSettings, Question};
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
-use crate::bindings::exports::tidemill::plugin::event_handler::{Context, Event as GuestEvent};
+use crate::bindings::exports::tidemill::plugin::event_handler::{
+    Context, Event as GuestEvent, Failure as GuestFailure,
+};
 use crate::bindings::tidemill::plugin::types::AttributeParam;
-use crate::bindings::{Handler, HandlerPre};
 use crate::cpu::CpuMeter;
-use crate::failure::{self, Ended, Keeper, Phase};
+use crate::exports::{Exports, Linked};
+use crate::failure::{self, Ended, Keeper, Phase, Stop};
 use crate::guest::{CurrentCall, Guest};
 use crate::outlet::Outlet;
 use crate::reach::Reach;
@@ -28,7 +31,7 @@ use crate::reach::Reach;
 /// What all instances of one build of a plugin are made from.
 pub(crate) struct Blueprint {
     pub(crate) name: PluginName,
-    pub(crate) pre: HandlerPre<Guest>,
+    pub(crate) linked: Linked,
     pub(crate) settings: Arc<PluginConfig>,
     outlet: Arc<Outlet>,
     reach: Arc<Reach>,
@@ -37,7 +40,7 @@ pub(crate) struct Blueprint {
 /// A started instance.
 pub(crate) struct Instance {
     store: Store<Guest>,
-    handler: Handler,
+    exports: Exports,
     /// False from the beginning of a call until the guest has returned by itself.
     sound: bool,
     calls_left: u64,
@@ -53,14 +56,9 @@ pub(crate) struct Instance {
 // === impl Blueprint ===
 
 impl Blueprint {
-    pub(crate) fn new(
-        name: PluginName,
-        pre: HandlerPre<Guest>,
-        settings: Arc<PluginConfig>,
-        reach: Arc<Reach>,
-    ) -> Self {
+    pub(crate) fn new(name: PluginName, linked: Linked, settings: Arc<PluginConfig>, reach: Arc<Reach>) -> Self {
         let outlet = Arc::new(Outlet::new(name.clone(), &settings));
-        Self { name, pre, settings, outlet, reach }
+        Self { name, linked, settings, outlet, reach }
     }
 }
 
@@ -75,10 +73,10 @@ impl Instance {
         let cpu = Arc::new(CpuMeter::default());
         cpu.begin(limits.cpu);
         let mut store = store(blueprint, deadline, Arc::clone(&cpu));
-        let started = failure::bounded(deadline, &cpu, blueprint.pre.instantiate_async(&mut store)).await;
+        let started = failure::bounded(deadline, &cpu, blueprint.linked.start(&mut store)).await;
         let guest = store.data_mut();
         guest.log.lock().end();
-        let handler = started.map_err(|stop| {
+        let exports = started.map_err(|stop| {
             let log = &guest.log.lock();
             failure::explain(stop, Phase::Start, Keeper { limits, limiter: &guest.limiter, log })
         })?;
@@ -87,7 +85,7 @@ impl Instance {
         let age =
             Duration::from_millis(jittered(u64::try_from(limits.max_instance_age.as_millis()).unwrap_or(u64::MAX)));
         let retires = after(now, age);
-        Ok(Self { store, handler, sound: true, calls_left, retires, last_begun: now, cpu, sequence: String::new() })
+        Ok(Self { store, exports, sound: true, calls_left, retires, last_begun: now, cpu, sequence: String::new() })
     }
 
     /// Whether it may serve another event. Its age is that at its last call: to ask the clock again would cost each call.
@@ -105,43 +103,62 @@ impl Instance {
 
     /// Calls the guest with one event.
     pub(crate) async fn call(&mut self, mut call: Call<'_>) -> Result<Effects, Failure> {
+        self.sequence.clear();
+        // Writing to a string cannot fail.
+        let _ = write!(self.sequence, "{}", call.origin.sequence);
+        let deadline = self.begin(CurrentCall::begin(self.exports.task(), &mut call), &call.event.id);
+        let extensions = lend_extensions(call.event);
+        let (event, context) = (lend(call.event, &extensions), context(&call, &self.sequence));
+        let called = self.exports.call(&mut self.store, event, context);
+        let returned = failure::bounded(deadline, &self.cpu, called).await;
+        self.end(returned, failure::outcome)
+    }
+
+    /// Asks the guest a question about its read model.
+    pub(crate) async fn query(&mut self, question: Question<'_>) -> Result<Bytes, Failure> {
+        let Question { projection, name, params, documents } = question;
+        let deadline = self.begin(CurrentCall::ask(projection, documents), &format!("query {name}"));
+        let asked = self.exports.query(&mut self.store, name, params);
+        let returned = failure::bounded(deadline, &self.cpu, asked).await;
+        self.end(returned, failure::answer)
+    }
+
+    /// Makes the instance ready for a call; what its log lines are about stands in `about`. When it must be over.
+    fn begin(&mut self, call: CurrentCall, about: &str) -> Instant {
         self.sound = false;
         self.calls_left = self.calls_left.saturating_sub(1);
         self.last_begun = Instant::now();
-        let deadline = after(self.last_begun, call.route.timeout);
-        self.begin(&mut call, deadline);
-        let extensions = lend_extensions(call.event);
-        let (event, context) = (lend(call.event, &extensions), context(&call, &self.sequence));
-        let handle = self.handler.tidemill_plugin_event_handler().call_handle(&mut self.store, event, context);
-        let returned = failure::bounded(deadline, &self.cpu, handle).await;
-        self.sound = returned.is_ok();
+        let CallSettings { route, limits, timeout, .. } = &*call.settings;
+        let deadline = after(self.last_begun, *timeout);
+        let guest = self.store.data_mut();
+        guest.deadline = deadline;
+        guest.limiter.forget_refusal();
+        guest.cpu.begin(limits.cpu);
+        guest.log.lock().begin(route, about, limits);
+        guest.call = Some(call);
+        self.store.set_epoch_deadline(1);
+        deadline
+    }
 
+    fn end<T, O>(
+        &mut self,
+        returned: Result<Result<T, GuestFailure>, Stop>,
+        outcome: impl FnOnce(Ended<'_, T>) -> Result<O, Failure>,
+    ) -> Result<O, Failure> {
+        self.sound = returned.is_ok();
         let guest = self.store.data_mut();
         let call = guest.end_call();
         let mut log = guest.log.lock();
         log.end();
         let keeper = Keeper { limits: &guest.settings.limits, limiter: &guest.limiter, log: &log };
-        failure::outcome(Ended { returned, call, keeper })
-    }
-
-    fn begin(&mut self, call: &mut Call<'_>, deadline: Instant) {
-        self.sequence.clear();
-        // Writing to a string cannot fail.
-        let _ = write!(self.sequence, "{}", call.origin.sequence);
-        let guest = self.store.data_mut();
-        guest.deadline = deadline;
-        guest.limiter.forget_refusal();
-        guest.cpu.begin(call.route.limits.cpu);
-        guest.log.lock().begin(&call.route.route, &call.event.id, &call.route.limits);
-        guest.call = Some(CurrentCall::begin(call));
-        self.store.set_epoch_deadline(1);
+        outcome(Ended { returned, call, keeper })
     }
 }
 
 fn store(blueprint: &Blueprint, deadline: Instant, cpu: Arc<CpuMeter>) -> Store<Guest> {
     let (outlet, reach) = (Arc::clone(&blueprint.outlet), Arc::clone(&blueprint.reach));
     let guest = Guest::new(Arc::clone(&blueprint.settings), outlet, reach, deadline, cpu);
-    let mut store = Store::new(blueprint.pre.engine(), guest);
+    let mut store = Store::new(blueprint.linked.engine(), guest);
     let limits = &blueprint.settings.limits;
     store.set_hostcall_fuel(failure::handed_over_bytes(limits));
     store.set_max_component_handles(usize::try_from(limits.handles).unwrap_or(usize::MAX));

@@ -22,6 +22,7 @@ mod compiler;
 mod component;
 mod cpu;
 mod engine;
+mod exports;
 mod failure;
 mod guest;
 mod http;

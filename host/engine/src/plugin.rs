@@ -4,13 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tidemill_core::effect::Effects;
-use tidemill_core::failure::Failure;
+use tidemill_core::failure::{Failure, FailureKind};
 use tidemill_core::name::PluginName;
-use tidemill_core::port::{Call, Handler};
+use tidemill_core::port::{Call, Handler, Question, Role};
+use tidemill_core::text::clean_text;
 
+use crate::component;
 use crate::instance::{Blueprint, Instance};
 use crate::pool::Pool;
+
+/// What is shown of a query that nobody answers.
+const MAX_QUERY_NAME_BYTES: usize = 128;
 
 /// One build of a plugin. Made by [`Engine::load`](crate::Engine::load).
 ///
@@ -26,6 +32,8 @@ pub struct Plugin {
 /// What is known about a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
+    /// What it was loaded for.
+    pub role: Role,
     /// `sha256:` and 64 hexadecimal digits of the component's bytes.
     pub digest: String,
     /// Bytes of the component.
@@ -46,10 +54,9 @@ pub struct Description {
 // === impl Description ===
 
 impl Description {
-    /// What it was built for, with the contract's version: `handler@0.1.0`.
+    /// The world that it was loaded as, with the contract's version: `handler@0.1.0`, `projection@0.1.0`.
     pub fn world(&self) -> String {
-        let export = self.exports.iter().find_map(|name| name.strip_prefix("tidemill:plugin/event-"));
-        export.unwrap_or("unknown").to_owned()
+        component::world(self.role)
     }
 }
 
@@ -82,6 +89,22 @@ impl Handler for Plugin {
             tokio::task::yield_now().await;
         }
         outcome
+    }
+
+    async fn query(&self, question: Question<'_>) -> Result<Bytes, Failure> {
+        if !self.blueprint.linked.answers_queries() {
+            let name = clean_text(question.name, MAX_QUERY_NAME_BYTES);
+            let text =
+                format!("there is no query `{name}`: the plugin does not export `{}`", component::QUERIES_EXPORT);
+            return Err(Failure::new(FailureKind::Rejected, text));
+        }
+        let mut lease = self.pool.lease().await?;
+        let instance = lease.instance(&self.blueprint).await.map_err(|failure| named(failure, self.name()))?;
+        let answer = instance.query(question).await.map_err(|failure| named(failure, self.name()));
+        if !instance.is_reusable() {
+            tokio::task::yield_now().await;
+        }
+        answer
     }
 
     fn digest(&self) -> String {

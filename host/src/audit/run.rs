@@ -10,7 +10,7 @@ use tidemill_core::event::Event;
 use tidemill_core::grant::Grant;
 use tidemill_core::json::{self, JsonLimits};
 use tidemill_core::name::{PluginName, RouteName, StreamName};
-use tidemill_core::port::{Broker, Call, CallSettings, Commit, Handler as _, Origin, Receipt};
+use tidemill_core::port::{Broker, Call, CallSettings, Commit, Handler as _, Origin, Receipt, Role};
 use tidemill_core::state::StateSpace;
 use tidemill_core::subject::{Subject, SubjectPattern};
 use tidemill_embedded::EmbeddedBroker;
@@ -75,7 +75,7 @@ fn load(
 ) -> Result<Plugin> {
     let file = Folder::new(&config.plugins.dir).read(name).coded(Kind::BadConfiguration)?;
     engine
-        .load_recorded(name, &file.bytes, settings, Arc::clone(recorder))
+        .load_recorded(name, &file.bytes, settings, Role::Handler, Arc::clone(recorder))
         .map_err(|why| anyhow!("`{}` {why}", file.path.display()))
         .coded(Kind::BadConfiguration)
 }
@@ -136,7 +136,10 @@ fn open_settings(
 async fn call(plugin: &Plugin, space: &Arc<StateSpace>, wanted: Wanted) -> Option<String> {
     let Wanted { event, origin, route } = wanted;
     let state = plugin.uses_state().then(|| space.session());
-    match plugin.handle(Call { event: &event, route: &route, attempt: 1, origin: &origin, state }).await {
+    match plugin
+        .handle(Call { event: &event, route: &route, attempt: 1, origin: &origin, state, documents: None })
+        .await
+    {
         Err(failure) => Some(failure.text),
         Ok(effects) => {
             if let Some(writes) = effects.state {

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use serde_json::json;
 use tidemill_core::config::RuntimeConfig;
 use tidemill_core::name::PluginName;
+use tidemill_core::port::Role;
 use tidemill_engine::Description;
 
 use super::status::{find_host, host};
@@ -198,7 +199,7 @@ fn examine(config: &RuntimeConfig, name: &PluginName) -> Result<Description> {
     let file = provenance.examine(name).map_err(|refused| anyhow!(refused.why))?;
     let engine = app::engine(config, compile::compiler())?;
     let plugin = engine
-        .load(name, &file.bytes, &config.plugins.of(name))
+        .load(name, &file.bytes, &config.plugins.of(name), Role::Handler)
         .with_context(|| format!("`{}`", file.path.display()))?;
     Ok(plugin.describe().clone())
 }

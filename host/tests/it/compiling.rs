@@ -15,7 +15,7 @@ use tidemill_core::event::Event;
 use tidemill_core::grant::Grant;
 use tidemill_core::limits::Limits;
 use tidemill_core::name::{PluginName, RouteName, StreamName};
-use tidemill_core::port::{Call, CallSettings, Handler, Origin};
+use tidemill_core::port::{Call, CallSettings, Handler, Origin, Role};
 use tidemill_core::subject::SubjectPattern;
 use tidemill_engine::{ChildCompiler, CompileError, CompileLimits, Compiler, Engine, EngineOptions, LoadError, Plugin};
 
@@ -42,7 +42,7 @@ fn fraud_check() -> Vec<u8> {
 }
 
 fn load(engine: &Engine, component: &[u8]) -> Result<Plugin, LoadError> {
-    engine.load(&PluginName::try_new("fraud-check").unwrap(), component, &PluginConfig::default())
+    engine.load(&PluginName::try_new("fraud-check").unwrap(), component, &PluginConfig::default(), Role::Handler)
 }
 
 fn refusal(compiler: ChildCompiler) -> CompileError {
@@ -78,7 +78,7 @@ async fn check_an_order(plugin: &Plugin) {
         limits: Limits::default(),
     });
     let origin = Origin { stream: StreamName::try_new("ORDERS").unwrap(), sequence: 7 };
-    let call = Call { event: &event, route: &settings, attempt: 1, origin: &origin, state: None };
+    let call = Call { event: &event, route: &settings, attempt: 1, origin: &origin, state: None, documents: None };
     assert_eq!(plugin.handle(call).await.unwrap().emits.len(), 1);
 }
 

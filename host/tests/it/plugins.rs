@@ -8,6 +8,7 @@ use std::process::Command;
 
 use tidemill_core::config::PluginConfig;
 use tidemill_core::name::PluginName;
+use tidemill_core::port::Role;
 use tidemill_engine::{Engine, EngineOptions};
 
 use crate::harness::{Home, On, root};
@@ -38,7 +39,8 @@ fn shapes(folder: &Path) -> BTreeMap<String, (Vec<String>, Vec<String>)> {
         .map(|path| {
             let name = path.file_stem().unwrap().to_string_lossy().into_owned();
             let bytes = fs::read(&path).unwrap();
-            let plugin = engine.load(&PluginName::try_new(&name).unwrap(), &bytes, &granted).unwrap();
+            let role = if name.ends_with("-view") { Role::Projection } else { Role::Handler };
+            let plugin = engine.load(&PluginName::try_new(&name).unwrap(), &bytes, &granted, role).unwrap();
             let described = plugin.describe();
             (name, (described.imports.clone(), described.exports.clone()))
         })

@@ -13,9 +13,9 @@ impl Host for Guest {
             return Err(EmitError::Invalid(NO_CALL.to_owned()));
         };
         if let Some(recorder) = &self.reach.recorder {
-            recorder.emit(&call.route.route, &event.to);
+            recorder.emit(&call.settings.route, &event.to);
         }
-        call.emits.emit(request(event), &call.route.grant, &call.route.limits).map_err(refused)
+        call.emits.emit(request(event), &call.settings.grant, &call.settings.limits).map_err(refused)
     }
 }
 

@@ -8,7 +8,7 @@ use wasmtime::bail;
 
 use super::NO_CALL;
 use crate::bindings::tidemill::plugin::host::Host;
-use crate::guest::Guest;
+use crate::guest::{CurrentCall, Guest};
 
 /// The namespace of `stable-id`. It never changes: a changed namespace would make every repeated call make new things.
 const STABLE_ID_NAMESPACE: Uuid = Uuid::from_u128(0x6f0c_1b6e_52d4_4d0f_9a3b_7e15_c0d2_84a1);
@@ -27,11 +27,12 @@ impl Host for Guest {
     }
 
     fn stable_id(&mut self, name: String) -> wasmtime::Result<String> {
-        let Some(call) = &self.call else {
-            bail!("`host.stable-id` failed: {NO_CALL}");
+        let Some(CurrentCall { settings, origin: Some(origin), .. }) = &self.call else {
+            let why = if self.call.is_some() { "a query has no event that the id could be made from" } else { NO_CALL };
+            bail!("`host.stable-id` failed: {why}");
         };
         // Neither names nor numbers hold a zero byte, so no two combinations read the same.
-        let text = format!("{}\0{}\0{}\0{name}", call.route.route, call.origin.stream, call.origin.sequence);
+        let text = format!("{}\0{}\0{}\0{name}", settings.route, origin.stream, origin.sequence);
         Ok(Uuid::new_v5(&STABLE_ID_NAMESPACE, text.as_bytes()).to_string())
     }
 

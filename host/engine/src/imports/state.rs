@@ -59,8 +59,8 @@ fn open(guest: &mut Guest) -> Result<(&mut StateSession, &Limits, Outage<'_>), G
         recorder.state();
     }
     match &mut guest.call {
-        Some(CurrentCall { state: Some(state), route, unavailable, .. }) => {
-            Ok((state, &route.limits, Outage(unavailable)))
+        Some(CurrentCall { state: Some(state), settings, unavailable, .. }) => {
+            Ok((state, &settings.limits, Outage(unavailable)))
         }
         Some(CurrentCall { unavailable, .. }) => {
             Outage(unavailable).answer(Err(StateError::Unavailable("the host gave the call none".to_owned())))

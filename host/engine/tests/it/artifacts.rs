@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tidemill_core::config::PluginConfig;
 use tidemill_core::name::PluginName;
+use tidemill_core::port::Role;
 use tidemill_engine::{Engine, EngineOptions, LoadError, Plugin};
 
 use crate::guest::{answering, handler, handler_with_lines};
@@ -162,7 +163,7 @@ fn cached_engine(dir: &Path) -> Engine {
 }
 
 fn load_on(engine: &Engine, component: &[u8]) -> Result<Plugin, LoadError> {
-    engine.load(&PluginName::try_new("guest").unwrap(), component, &PluginConfig::default())
+    engine.load(&PluginName::try_new("guest").unwrap(), component, &PluginConfig::default(), Role::Handler)
 }
 
 /// Whether a new host takes the component from the cache. In any case it must run.

@@ -7,6 +7,7 @@ use tidemill_core::config::PluginConfig;
 use tidemill_core::failure::{Failure, FailureKind};
 use tidemill_core::limits::Limits;
 use tidemill_core::name::PluginName;
+use tidemill_core::port::Role;
 use tidemill_engine::{Engine, EngineOptions, Plugin};
 
 use crate::guest::{CLOCK, LOG, RESOURCE, answering, handler, wasi_handler};
@@ -290,7 +291,7 @@ async fn when_the_clock_of_the_engine_dies_it_is_started_again() {
     std::sync::LazyLock::force(&LOGGED);
     let engine = Engine::new(EngineOptions { cores: 2, ..EngineOptions::default() }).unwrap();
     let load = |component: &[u8]| {
-        engine.load(&PluginName::try_new("guest").unwrap(), component, &PluginConfig::default()).unwrap()
+        engine.load(&PluginName::try_new("guest").unwrap(), component, &PluginConfig::default(), Role::Handler).unwrap()
     };
     let (sleeper, spinner) = (load(&sleeping(3_600_000, 1)), Arc::new(load(&doing(SPIN))));
     engine.kill_ticker();

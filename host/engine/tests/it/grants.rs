@@ -8,6 +8,7 @@ use tidemill_core::config::{PluginConfig, Secret};
 use tidemill_core::failure::FailureKind;
 use tidemill_core::name::PluginName;
 use tidemill_core::outbound::OutboundHost;
+use tidemill_core::port::Role;
 use tidemill_engine::Recorder;
 
 use crate::guest::{EMIT, STATE, answering, handler};
@@ -152,8 +153,8 @@ async fn a_value_above_its_limit_is_refused_and_a_gigabyte_is_not_even_copied() 
     assert_eq!(failure.kind, FailureKind::EffectRefused);
     assert_eq!(
         failure.text,
-        "the plugin handed the host more than 9437184 bytes at once; the largest of `emit_bytes`, `state_bytes` and \
-         `log_bytes` under `plugins.settings.guest.limits` in runtime.yaml decides"
+        "the plugin handed the host more than 9437184 bytes at once; the largest of `emit_bytes`, `state_bytes`, \
+         `document_bytes` and `log_bytes` under `plugins.settings.guest.limits` in runtime.yaml decides"
     );
 }
 
@@ -161,7 +162,8 @@ async fn a_value_above_its_limit_is_refused_and_a_gigabyte_is_not_even_copied() 
 async fn what_a_recorded_plugin_tries_is_known_and_nothing_more_is_allowed() {
     let name = PluginName::try_new("guest").unwrap();
     let recorder = Arc::new(Recorder::new());
-    let plugin = ENGINE.load_recorded(&name, &ASKER, &PluginConfig::default(), Arc::clone(&recorder)).unwrap();
+    let plugin =
+        ENGINE.load_recorded(&name, &ASKER, &PluginConfig::default(), Role::Handler, Arc::clone(&recorder)).unwrap();
     let answer = told(&plugin, r#"{"do":"ask","scheme":"https","authority":"API.example.com:443"}"#).await;
     assert!(answer.contains("HttpRequestDenied"), "{answer}");
     told(&plugin, r#"{"do":"settings","keys":["threshold"]}"#).await;

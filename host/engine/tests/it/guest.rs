@@ -1,6 +1,6 @@
-//! Handlers in WebAssembly text, encoded as components of the repository's own `wit/`.
+//! Handlers and projections in WebAssembly text, encoded as components of the repository's own `wit/`.
 //!
-//! The canonical ABI passes the event and the context in memory, at the address that `handle` gets:
+//! The canonical ABI passes the event and the context in memory, at the address that `handle` and `apply` get:
 //! `id` at 0, `source` 8, `type` 16 (pointer and length each), …, `data` 80, `route` 88, `attempt` 96, `stream` 104,
 //! `sequence` 112, `time-limit` 120. The result is an address too.
 
@@ -23,6 +23,13 @@ pub(crate) const HOST: &str = r#"
 pub(crate) const STATE: &str = r#"
     (import "tidemill:plugin/state@0.1.0" "get" (func $state_get (param i32 i32 i32)))
     (import "tidemill:plugin/state@0.1.0" "put" (func $state_put (param i32 i32 i32 i32 i32)))"#;
+
+pub(crate) const READ_MODEL: &str = r#"
+    (import "tidemill:plugin/read-model@0.1.0" "get" (func $get (param i32 i32 i32 i32 i32)))
+    (import "tidemill:plugin/read-model@0.1.0" "put" (func $put (param i32 i32 i32 i32 i32 i32 i32)))
+    (import "tidemill:plugin/read-model@0.1.0" "delete" (func $delete (param i32 i32 i32 i32 i32)))
+    (import "tidemill:plugin/read-model@0.1.0" "find" (func $find_raw
+        (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#;
 
 pub(crate) const CLOCK: &str = r#"
     (import "wasi:clocks/monotonic-clock@0.2.6" "subscribe-duration" (func $subscribe (param i64) (result i32)))
@@ -144,6 +151,22 @@ const EMIT_HELPER: &str = r#"
 const LOG_HELPER: &str = r#"
     (func $log (param $level i32) (param $text i32) (param $length i32)
         (call $log_raw (local.get $level) (local.get $text) (local.get $length) (i32.const 0) (i32.const 0)))"#;
+
+/// A projection component. `fields` define `$handle` too, and `$query` (from the addresses and lengths of name and parameters to
+/// the address of the result) if it answers queries.
+pub(crate) fn projection(imports: &[&str], fields: &str) -> Vec<u8> {
+    let queries = fields.contains("(func $query");
+    let export = if queries { r#"(export "tidemill:plugin/queries@0.1.0#query" (func $query))"# } else { "" };
+    let world = if queries { "projection-with-queries" } else { "projection" };
+    let text = module(imports, RUNTIME, &format!("{fields} {export}"))
+        .replace("event-handler@0.1.0#handle", "event-projection@0.1.0#apply");
+    encode(&wat::parse_str(text).unwrap(), &contract("0.1.0"), world)
+}
+
+/// A projection whose body is this expression.
+pub(crate) fn applying(imports: &[&str], body: &str) -> Vec<u8> {
+    projection(imports, &format!("(func $handle (param $in i32) (result i32) {body})"))
+}
 
 /// A handler component. `fields` are module fields that define `$handle`, from the address of the event and context to
 /// the address of the result. Addresses from 1000 to 60000 are theirs.

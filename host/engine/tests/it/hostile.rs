@@ -200,7 +200,7 @@ async fn a_huge_emit_is_stopped_before_the_host_copies_it() {
     assert_eq!(failure.kind, FailureKind::EffectRefused);
     assert_eq!(
         failure.text,
-        "the plugin handed the host more than 9437184 bytes at once; the largest of `emit_bytes`, `state_bytes` and \
-         `log_bytes` under `plugins.settings.guest.limits` in runtime.yaml decides"
+        "the plugin handed the host more than 9437184 bytes at once; the largest of `emit_bytes`, `state_bytes`, \
+         `document_bytes` and `log_bytes` under `plugins.settings.guest.limits` in runtime.yaml decides"
     );
 }

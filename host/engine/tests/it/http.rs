@@ -12,6 +12,7 @@ use tidemill_core::config::PluginConfig;
 use tidemill_core::limits::Limits;
 use tidemill_core::name::PluginName;
 use tidemill_core::outbound::OutboundHost;
+use tidemill_core::port::Role;
 use tidemill_engine::{Engine, EngineOptions, Network, Plugin, Resolve};
 use tokio::net::TcpListener;
 
@@ -74,7 +75,7 @@ pub(crate) fn scripted(answers: &[&[&str]]) -> Arc<Scripted> {
 fn resolving(resolver: &Arc<Scripted>, settings: &PluginConfig) -> (Engine, Plugin) {
     let options = EngineOptions { cores: 1, pooling: false, ..EngineOptions::default() };
     let engine = Engine::new(options).unwrap().with_network(Network::new(Arc::clone(resolver) as Arc<dyn Resolve>));
-    let plugin = engine.load(&PluginName::try_new("guest").unwrap(), &ASKER, settings).unwrap();
+    let plugin = engine.load(&PluginName::try_new("guest").unwrap(), &ASKER, settings, Role::Handler).unwrap();
     (engine, plugin)
 }
 

@@ -11,7 +11,7 @@ use tidemill_core::failure::Failure;
 use tidemill_core::grant::Grant;
 use tidemill_core::limits::Limits;
 use tidemill_core::name::{PluginName, RouteName, StreamName};
-use tidemill_core::port::{Call, CallSettings, Handler, Origin};
+use tidemill_core::port::{Call, CallSettings, Handler, Origin, Role};
 use tidemill_core::state::StateSession;
 use tidemill_core::subject::SubjectPattern;
 use tidemill_engine::{Engine, EngineOptions, LoadError, Plugin};
@@ -20,7 +20,11 @@ use tidemill_engine::{Engine, EngineOptions, LoadError, Plugin};
 pub(crate) static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(EngineOptions::default()).unwrap());
 
 pub(crate) fn try_load(component: &[u8], settings: &PluginConfig) -> Result<Plugin, LoadError> {
-    ENGINE.load(&PluginName::try_new("guest").unwrap(), component, settings)
+    try_load_as(Role::Handler, component, settings)
+}
+
+pub(crate) fn try_load_as(role: Role, component: &[u8], settings: &PluginConfig) -> Result<Plugin, LoadError> {
+    ENGINE.load(&PluginName::try_new("guest").unwrap(), component, settings, role)
 }
 
 pub(crate) fn load_with(component: &[u8], settings: &PluginConfig) -> Plugin {
@@ -92,8 +96,12 @@ pub(crate) async fn call_on(
     data: &str,
     state: Option<StateSession>,
 ) -> Result<Effects, Failure> {
-    let origin = Origin { stream: StreamName::try_new("ORDERS").unwrap(), sequence: 42 };
-    plugin.handle(Call { event: &event(data), route, attempt: 1, origin: &origin, state }).await
+    let origin = origin();
+    plugin.handle(Call { event: &event(data), route, attempt: 1, origin: &origin, state, documents: None }).await
+}
+
+pub(crate) fn origin() -> Origin {
+    Origin { stream: StreamName::try_new("ORDERS").unwrap(), sequence: 42 }
 }
 
 pub(crate) async fn call(plugin: &Plugin, data: &str) -> Result<Effects, Failure> {

@@ -8,12 +8,14 @@ use bytes::Bytes;
 use tidemill_core::config::{RouteConfig, StreamConfig};
 use tidemill_core::failure::FailureKind;
 use tidemill_core::limits::Limits;
-use tidemill_core::name::PluginName;
+use tidemill_core::message::Message;
+use tidemill_core::name::{PluginName, StreamName};
 use tidemill_core::port::{
-    Admin, Backlog, Broker, BrokerError, Commit, DeadLetterQuery, Outgoing, Published, Redrive, Revision, Source,
-    StateCommit, StateCommitted, StateEntry, StoredDeadLetter,
+    Admin, Backlog, Broker, BrokerError, Commit, DeadLetterQuery, Origin, Outgoing, Published, ReadFrom, Reader,
+    Redrive, Revision, Source, StateCommit, StateCommitted, StateEntry, StoredDeadLetter, StreamBounds,
 };
 use tidemill_core::state::{StateSession, StateSpace};
+use tidemill_core::subject::Subject;
 
 use crate::guest::{STATE, answering, handler};
 use crate::rig::{call, call_on, load, route, standard_route};
@@ -147,6 +149,18 @@ impl Broker for Store {
 
     async fn state_keys(&self, _: &PluginName, _: &str) -> Result<Vec<String>, BrokerError> {
         Ok(Vec::new())
+    }
+
+    async fn read(&self, _: ReadFrom) -> Result<Box<dyn Reader>, BrokerError> {
+        unreachable!("a call reads no stream")
+    }
+
+    async fn bounds(&self, _: &StreamName) -> Result<StreamBounds, BrokerError> {
+        unreachable!("a call reads no stream")
+    }
+
+    async fn dead_letter_read(&self, _: &Origin, _: &Subject, _: Message) -> Result<(), BrokerError> {
+        unreachable!("a call dead-letters nothing")
     }
 
     async fn close(&self) -> Result<(), BrokerError> {

@@ -9,6 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use tidemill_core::failure::Failure;
 use tidemill_core::limits::Limits;
 use tidemill_core::name::PluginName;
+use tidemill_core::port::Role;
 use tidemill_engine::{Engine, EngineOptions, Network, Plugin, Resolve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -152,7 +153,8 @@ fn asker(server: &Server, trusted: &Issuer, limits: Limits) -> (Engine, Plugin) 
     let network = Network::new(resolver).trusting(vec![trusted.der().to_vec()]);
     let options = EngineOptions { cores: 1, pooling: false, ..EngineOptions::default() };
     let engine = Engine::new(options).unwrap().with_network(network);
-    let plugin = engine.load(&PluginName::try_new("guest").unwrap(), &ASKER, &granted(&hosts, limits)).unwrap();
+    let plugin =
+        engine.load(&PluginName::try_new("guest").unwrap(), &ASKER, &granted(&hosts, limits), Role::Handler).unwrap();
     (engine, plugin)
 }
 
