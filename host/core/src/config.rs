@@ -30,6 +30,7 @@ use crate::filter::Filter;
 use crate::limits::Limits;
 use crate::name::{CollectionName, PluginName, ProjectionName, RouteName, StreamName};
 use crate::outbound::OutboundHost;
+use crate::port::Role;
 use crate::read_model::Collections;
 use crate::retry::RetryPolicy;
 use crate::subject::{Subject, SubjectPattern};
@@ -340,6 +341,17 @@ pub enum Start {
     All,
     Sequence(u64),
     Time(SystemTime),
+}
+
+// === impl RuntimeConfig ===
+
+impl RuntimeConfig {
+    /// Every plugin that a route or a projection names, and for what. None is named for both.
+    pub fn used_plugins(&self) -> BTreeMap<&PluginName, Role> {
+        let handlers = self.routes.iter().map(|route| (&route.handler, Role::Handler));
+        let projections = self.projections.iter().map(|projection| (&projection.plugin, Role::Projection));
+        handlers.chain(projections).collect()
+    }
 }
 
 // === impl PluginsConfig ===

@@ -6,6 +6,8 @@
 //! stand on one server, at the same time and beside what earlier runs have left there.
 //!
 //! Time is real here, not paused, because a server's clock cannot be.
+//!
+//! [`read_models`] is the same for stores of read models.
 
 #![allow(clippy::unwrap_used, reason = "a case fails by panicking")]
 
@@ -14,8 +16,10 @@ mod committing;
 mod dead_letters;
 mod parking;
 mod publishing;
+pub mod read_models;
 mod reading;
 mod restart;
+mod reviewing;
 mod stating;
 
 use std::sync::Arc;
@@ -69,6 +73,18 @@ cases! {
         an_unsettled_delivery_is_held_for_the_promised_time
         a_route_on_a_missing_stream_is_an_error
         the_backlog_counts_what_is_not_settled;
+    reviewing:
+        a_reader_gives_every_message_once_in_order_while_more_are_published
+        a_reader_begins_after_its_position
+        a_stretch_is_no_longer_than_asked
+        a_reader_gives_its_subjects_only_and_is_through_with_the_others
+        a_reader_of_an_empty_stream_waits_and_wakes_up
+        a_cancelled_next_loses_and_doubles_nothing
+        readers_do_not_share_a_position
+        a_reader_leaves_routes_alone
+        bounds_are_the_sequences_that_a_stream_holds
+        a_missing_stream_cannot_be_read
+        a_dead_letter_of_a_read_event_is_stored_once;
     committing:
         a_commit_publishes_and_settles
         repeating_a_commit_doubles_nothing

@@ -101,6 +101,11 @@ pub fn subject(prefix: &Subject, origin: &Origin) -> Result<Subject, SubjectErro
     Subject::try_new(&format!("{prefix}.{}.{}", origin.stream, origin.sequence))
 }
 
+/// Whose dead letter a record is, without reading the rest: the name of a route or of a projection.
+pub fn route_of(record: &Message) -> Result<RouteName, RecordError> {
+    record::route(record)
+}
+
 /// What the broker needs to put the event back in front of its route.
 pub fn redrive(stored: &StoredDeadLetter) -> Result<Redrive, RecordError> {
     let letter = DeadLetter::decode(&stored.message)?;

@@ -25,7 +25,7 @@ mod seed;
 mod structured;
 mod trace;
 
-pub use emit::{EmitIds, encode_emit, encode_event};
+pub use emit::{EmitIds, encode_emit, encode_event, encode_foreign_event};
 pub use error::DecodeError;
 pub use structured::event_from_json;
 

@@ -51,7 +51,7 @@ pub enum Refusal {
 }
 
 /// Whether a subject or pattern begins with what belongs to the server or to the host.
-pub(crate) fn is_reserved(subject: &str) -> bool {
+pub fn is_reserved(subject: &str) -> bool {
     let first = subject.split('.').next().unwrap_or_default();
     RESERVED_PREFIXES.iter().any(|prefix| first.starts_with(prefix))
 }

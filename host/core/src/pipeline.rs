@@ -90,7 +90,7 @@ pub enum Build {
 /// Runs a route until `stop` turns true and everything in flight is settled. Workers run on `guests`. Dropping the future
 /// abandons what is in flight; the broker delivers it again.
 pub async fn run(route: Arc<Route>, guests: &Handle, stop: watch::Receiver<bool>) {
-    let places = Places::new(route.config.max_in_flight);
+    let places = Places::new(route.config.max_in_flight, Arc::clone(&route.stats));
     let (work, queue) = async_channel::bounded(route.config.max_in_flight);
     let (finished, inbox) = mpsc::channel(route.instances.max(1) * 2);
 

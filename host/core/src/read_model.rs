@@ -26,7 +26,10 @@ pub use collection::{Collection, Collections, Index};
 pub use document::{Document, DocumentError, DocumentWrite, Written};
 pub use field::{FieldError, FieldPath};
 pub use index_value::IndexValue;
-pub use query::{Condition, Direction, Operator, Query};
+pub use query::{
+    Condition, Direction, Item, Operator, Page, PageError, Parameter, Query, QueryError, QueryOptions, WaitFor, item,
+    page, typed,
+};
 pub use session::{DocumentSession, DocumentWrites};
 pub use store::{
     Batch, Claim, Copy, CopyId, CopyState, Fence, Found, Ledger, NewCopy, Positions, ReadModelStore, StoreError,

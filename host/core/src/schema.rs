@@ -71,6 +71,8 @@ struct CompiledSchema {
     /// Explains failures where `validator` itself might take for ever to do so.
     outline: Option<Validator>,
     has_references: bool,
+    /// The schema itself, where it refers to no other.
+    document: Option<Value>,
 }
 
 /// The schemas of one event type, as indexes into [`Schemas::compiled`].
@@ -160,6 +162,12 @@ impl Schemas {
             })
         });
         entries
+    }
+
+    /// The newest schema of a type, in draft 2020-12, where it stands for itself: to be shown inside of another document.
+    pub fn standalone(&self, kind: &str) -> Option<&Value> {
+        let newest = &self.compiled[self.by_type.get(kind)?.newest()?];
+        newest.document.as_ref().filter(|_| newest.draft == Draft::Draft202012)
     }
 
     pub fn is_empty(&self) -> bool {

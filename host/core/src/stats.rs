@@ -1,14 +1,18 @@
 //! What a route did, counted where it happens and read by the summary, `status` and the metrics.
 
+mod distribution;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::FailureKind;
+
+use distribution::Timer;
+pub use distribution::{BOUNDS, Distribution};
 
 /// Counters of one route since the process started.
 #[derive(Debug)]
@@ -22,9 +26,29 @@ pub struct RouteStats {
     /// Runs repeated because the state had changed.
     conflicts: AtomicU64,
     emitted: AtomicU64,
+    /// On places of the route at this moment.
+    in_flight: AtomicU64,
     dead_lettered: Mutex<BTreeMap<&'static str, u64>>,
-    /// Microseconds from arrival in the host to settlement.
-    times: Mutex<Histogram<u64>>,
+    /// Attempts that failed.
+    failed: Mutex<BTreeMap<&'static str, u64>>,
+    times: Mutex<Times>,
+}
+
+#[derive(Debug, Default)]
+struct Times {
+    /// From arrival in the host to settlement.
+    in_host: Timer,
+    /// From storage in the stream to settlement.
+    end_to_end: Timer,
+}
+
+/// How long one settled event took.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Took {
+    /// Since it reached the host.
+    pub(crate) in_host: Duration,
+    /// Since it was stored in its stream.
+    pub(crate) end_to_end: Duration,
 }
 
 /// A copy of the counters at one moment.
@@ -43,15 +67,22 @@ pub struct RouteSummary {
     pub p99_us: u64,
 }
 
-/// Longest time that the histogram tells apart; what takes longer is counted as this.
-const LONGEST_MICROS: u64 = 3_600_000_000;
+/// What is measured of a route beside its counters, at one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RouteMeasures {
+    pub in_flight: u64,
+    /// Failed attempts by [`FailureKind::code`], those that were made again included.
+    pub failed: BTreeMap<String, u64>,
+    /// From arrival in the host to settlement.
+    pub in_host: Distribution,
+    /// From storage in the stream to settlement.
+    pub end_to_end: Distribution,
+}
 
 // === impl RouteStats ===
 
 impl RouteStats {
     pub fn new() -> Self {
-        #[allow(clippy::expect_used, reason = "the bounds are constants, and the tests construct one")]
-        let times = Histogram::new_with_bounds(1, LONGEST_MICROS, 2).expect("constant bounds are valid");
         Self {
             received: AtomicU64::new(0),
             done: AtomicU64::new(0),
@@ -59,8 +90,10 @@ impl RouteStats {
             retried: AtomicU64::new(0),
             conflicts: AtomicU64::new(0),
             emitted: AtomicU64::new(0),
+            in_flight: AtomicU64::new(0),
             dead_lettered: Mutex::new(BTreeMap::new()),
-            times: Mutex::new(times),
+            failed: Mutex::new(BTreeMap::new()),
+            times: Mutex::default(),
         }
     }
 
@@ -90,10 +123,35 @@ impl RouteStats {
         *by_reason.entry(reason.code()).or_default() += 1;
     }
 
-    pub(crate) fn took(&self, times: impl IntoIterator<Item = Duration>) {
-        let mut histogram = self.times.lock().unwrap_or_else(PoisonError::into_inner);
-        for time in times {
-            histogram.saturating_record((time.as_micros() as u64).max(1));
+    pub(crate) fn failed(&self, reason: FailureKind) {
+        let mut by_reason = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        *by_reason.entry(reason.code()).or_default() += 1;
+    }
+
+    pub(crate) fn seated(&self) {
+        self.in_flight.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn left(&self) {
+        self.in_flight.fetch_sub(1, Relaxed);
+    }
+
+    pub(crate) fn took(&self, times: impl IntoIterator<Item = Took>) {
+        let mut timers = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        for Took { in_host, end_to_end } in times {
+            timers.in_host.record(in_host);
+            timers.end_to_end.record(end_to_end);
+        }
+    }
+
+    pub fn measures(&self) -> RouteMeasures {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        RouteMeasures {
+            in_flight: self.in_flight.load(Relaxed),
+            failed: failed.into_iter().map(|(code, count)| (code.to_owned(), count)).collect(),
+            in_host: times.in_host.distribution(),
+            end_to_end: times.end_to_end.distribution(),
         }
     }
 
@@ -109,8 +167,8 @@ impl RouteStats {
             dead_lettered: by_reason.values().sum(),
             dead_lettered_by_reason: by_reason.into_iter().map(|(code, count)| (code.to_owned(), count)).collect(),
             emitted: self.emitted.load(Relaxed),
-            p50_us: times.value_at_quantile(0.5),
-            p99_us: times.value_at_quantile(0.99),
+            p50_us: times.in_host.micros_at(0.5),
+            p99_us: times.in_host.micros_at(0.99),
         }
     }
 }
@@ -128,16 +186,21 @@ mod tests {
     #[test]
     fn no_number_of_events_makes_the_counters_grow() {
         let stats = RouteStats::new();
-        let buckets = || stats.times.lock().unwrap().distinct_values();
+        let buckets = || stats.times.lock().unwrap().end_to_end.size();
         let before = buckets();
         for n in 0..100_000_u64 {
             stats.dead_lettered(FailureKind::ALL[n as usize % FailureKind::ALL.len()]);
             stats.dead_lettered(FailureKind::RetryRequested { after: Some(Duration::from_millis(n)) });
-            stats.took([Duration::from_micros(n * n * n)]);
+            let took = Duration::from_micros(n * n * n);
+            stats.took([Took { in_host: took, end_to_end: took }]);
+            stats.failed(FailureKind::ALL[n as usize % FailureKind::ALL.len()]);
         }
         let summary = stats.summary();
         assert_eq!((summary.dead_lettered, buckets()), (200_000, before));
         let codes: BTreeMap<&str, u64> = FailureKind::ALL.iter().map(|kind| (kind.code(), 0)).collect();
         assert!(summary.dead_lettered_by_reason.keys().eq(codes.keys()), "{:?}", summary.dead_lettered_by_reason);
+        let measures = stats.measures();
+        assert!(measures.failed.keys().eq(codes.keys()), "{:?}", measures.failed);
+        assert_eq!((measures.in_host.count, measures.end_to_end.count), (100_000, 100_000));
     }
 }

@@ -5,16 +5,19 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tidemill_core::config::{RouteConfig, StreamConfig};
-use tidemill_core::name::PluginName;
+use tidemill_core::message::Message;
+use tidemill_core::name::{PluginName, StreamName};
 use tidemill_core::port::{
-    Admin, Backlog, Broker, BrokerError, Commit, DeadLetterQuery, Outgoing, Published, Redrive, Source, StateCommit,
-    StateCommitted, StateEntry, StoredDeadLetter,
+    Admin, Backlog, Broker, BrokerError, Commit, DeadLetterQuery, Origin, Outgoing, Published, ReadFrom, Reader,
+    Redrive, Source, StateCommit, StateCommitted, StateEntry, StoredDeadLetter, StreamBounds,
 };
+use tidemill_core::subject::Subject;
 use tokio::time::Instant;
 
 use crate::directory::Directory;
 use crate::ledger::Ledger;
 use crate::log::{KIND, Log, lock};
+use crate::reader::{self, EmbeddedReader};
 use crate::source::EmbeddedSource;
 use crate::store::Store;
 use crate::stream::{self, Settings};
@@ -131,6 +134,24 @@ impl Broker for EmbeddedBroker {
         state::list(&self.log, space, prefix)
     }
 
+    async fn read(&self, from: ReadFrom) -> Result<Box<dyn Reader>, BrokerError> {
+        let after = from.after;
+        let (tail, interest) = self.writer.submit(move |tx| reader::open(tx, &from)).await?;
+        Ok(Box::new(EmbeddedReader::new(Arc::clone(&self.log), tail, interest, after)))
+    }
+
+    async fn bounds(&self, stream: &StreamName) -> Result<StreamBounds, BrokerError> {
+        let stream = stream.clone();
+        self.writer.submit(move |tx| reader::bounds(tx, &stream)).await
+    }
+
+    /// The record itself says where it goes.
+    async fn dead_letter_read(&self, origin: &Origin, _subject: &Subject, record: Message) -> Result<(), BrokerError> {
+        let route = dead_letters::route_of(&record)?;
+        let origin = origin.clone();
+        self.writer.submit(move |tx| dead_letters::bury_read(tx, route, &origin, record)).await
+    }
+
     async fn close(&self) -> Result<(), BrokerError> {
         self.writer.close().await;
         self.log.check()
@@ -156,11 +177,11 @@ mod tests {
     use bytes::Bytes;
     use tidemill_core::config::Start;
     use tidemill_core::envelope::Envelope;
-    use tidemill_core::message::{Headers, Message};
-    use tidemill_core::name::{RouteName, StreamName};
+    use tidemill_core::message::Headers;
+    use tidemill_core::name::RouteName;
     use tidemill_core::port::Delivery;
     use tidemill_core::retry::RetryPolicy;
-    use tidemill_core::subject::{Subject, SubjectPattern};
+    use tidemill_core::subject::SubjectPattern;
 
     use super::*;
     use crate::retention;
@@ -295,6 +316,21 @@ mod tests {
         assert_eq!(held(&broker).await, 2, "the second is under way, the third not delivered yet");
         source.release(&deliveries[1..]).await.unwrap();
         assert_eq!(source.pull(9).await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_has_gone_is_passed_over_by_readers() {
+        let broker = with(&[StreamConfig { max_age: Some(DAY), ..stream() }]).await;
+        for id in ["1", "2", "3"] {
+            publish(&broker, id, 10).await.unwrap();
+        }
+        tend_after(&broker, DAY * 2).await;
+        publish(&broker, "4", 10).await.unwrap();
+        let from = ReadFrom { stream: stream().name, subjects: vec![], after: 1 };
+        let stretch = broker.read(from).await.unwrap().next(10).await.unwrap();
+        let sequences: Vec<u64> = stretch.messages.iter().map(|recorded| recorded.sequence).collect();
+        assert_eq!((sequences.as_slice(), stretch.through, stretch.last), ([4].as_slice(), 4, 4));
+        assert_eq!(broker.bounds(&stream().name).await.unwrap(), StreamBounds { first: 4, last: 4 });
     }
 
     #[tokio::test]

@@ -3,14 +3,17 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use tidemill_core::dead_letter;
 use tidemill_core::message::Message;
+use tidemill_core::name::RouteName;
 use tidemill_core::port::{BrokerError, DeadLetterQuery, Origin, Redrive, StoredDeadLetter};
 
 use crate::keys;
+use crate::ledger::encode_counter;
 use crate::log::{Log, lock};
 use crate::position::When;
 use crate::route::Route;
-use crate::row::{DeadLetterRow, ReturningRow};
+use crate::row::{DeadLetterRow, ReturningRow, RowReader};
 use crate::store::Table;
 use crate::transaction::Transaction;
 
@@ -26,22 +29,54 @@ pub(crate) fn bury(
     if !tx.is_unsettled(route, origin)? || lock(&route.position).is_stale(origin, redriven) {
         return Ok(());
     }
-    tx.ledger.dead_letter += 1;
-    let id = tx.ledger.dead_letter;
-    let row = DeadLetterRow { route: route.name.clone(), stored: tx.now, message: record };
-    tx.put(Table::DEAD_LETTERS, keys::sequence(id), row.encode(origin));
+    store(tx, route.name.clone(), origin, record);
     tx.settle(route, origin);
     Ok(())
+}
+
+/// Stores the record of an event that was read without a route. There is no position that would tell whether that was done
+/// before, so the record's subject, which names the event, points to it as long as it is there.
+pub(crate) fn bury_read(
+    tx: &mut Transaction<'_>,
+    route: RouteName,
+    origin: &Origin,
+    record: Message,
+) -> Result<(), BrokerError> {
+    let place = keys::grave(&record.subject);
+    if tx.read(Table::META, &place, |_| Ok(()))?.is_none() {
+        let id = store(tx, route, origin, record);
+        tx.put(Table::META, place, encode_counter(id));
+    }
+    Ok(())
+}
+
+/// Which route or projection a record is of.
+pub(crate) fn route_of(record: &Message) -> Result<RouteName, BrokerError> {
+    dead_letter::route_of(record).map_err(|error| BrokerError::Refused(error.to_string()))
+}
+
+fn store(tx: &mut Transaction<'_>, route: RouteName, origin: &Origin, record: Message) -> u64 {
+    tx.ledger.dead_letter += 1;
+    let id = tx.ledger.dead_letter;
+    let row = DeadLetterRow { route, stored: tx.now, message: record };
+    tx.put(Table::DEAD_LETTERS, keys::sequence(id), row.encode(origin));
+    id
 }
 
 /// Removes a dead letter. `false`: there is none of this number.
 pub(crate) fn discard(tx: &mut Transaction<'_>, id: u64) -> Result<bool, BrokerError> {
     let key = keys::sequence(id);
-    let there = tx.read(Table::DEAD_LETTERS, &key, |_| Ok(()))?.is_some();
-    if there {
-        tx.remove(Table::DEAD_LETTERS, key);
+    // One that cannot be read goes, too.
+    let found = tx.read(Table::DEAD_LETTERS, &key, |row| Ok(DeadLetterRow::decode(row).ok()))?;
+    let Some(letter) = found else { return Ok(false) };
+    tx.remove(Table::DEAD_LETTERS, key);
+    let Some(letter) = letter else { return Ok(true) };
+    let place = keys::grave(&letter.message.subject);
+    let points_here = tx.read(Table::META, &place, |row| RowReader::new(row, "a grave").number())? == Some(id);
+    if points_here {
+        tx.remove(Table::META, place);
     }
-    Ok(there)
+    Ok(true)
 }
 
 /// Removes the dead letter and lets the original come back to its route, in one transaction. The route need not be open.

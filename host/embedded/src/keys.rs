@@ -3,7 +3,7 @@
 
 use tidemill_core::name::{PluginName, RouteName, StreamName};
 use tidemill_core::port::Origin;
-use tidemill_core::subject::MAX_SUBJECT_BYTES;
+use tidemill_core::subject::{MAX_SUBJECT_BYTES, Subject};
 
 /// Where keys of one prefix end: above every key that begins with it. Names and keys hold no byte 0xff, being UTF-8.
 const BEYOND: u8 = 0xff;
@@ -36,6 +36,11 @@ pub(crate) fn extent(index: usize) -> Vec<u8> {
 
 pub(crate) fn message_id(stream: usize, id: &str) -> Vec<u8> {
     [(stream as u32).to_be_bytes().as_slice(), id.as_bytes()].concat()
+}
+
+/// Which dead letter an event has that was read without a route.
+pub(crate) fn grave(record: &Subject) -> Vec<u8> {
+    [b"grave/".as_slice(), record.as_str().as_bytes()].concat()
 }
 
 pub(crate) fn route(name: &RouteName) -> Vec<u8> {

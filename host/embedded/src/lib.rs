@@ -28,6 +28,7 @@ mod log;
 mod opening;
 mod position;
 mod publish;
+mod reader;
 mod retention;
 mod retry;
 mod route;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use tidemill_core::name::{RouteName, StreamName};
 use tidemill_core::port::BrokerError;
 
+use crate::reader::Tail;
 use crate::route::Route;
 use crate::store::Store;
 
@@ -17,6 +18,8 @@ pub(crate) struct Log {
     /// `None` once closed.
     store: RwLock<Option<Store>>,
     routes: RwLock<HashMap<RouteName, Arc<Route>>>,
+    /// Of the streams that were ever read without a route.
+    tails: RwLock<HashMap<StreamName, Arc<Tail>>>,
     /// Why nothing can be written any more.
     broken: OnceLock<String>,
 }
@@ -40,6 +43,9 @@ impl Log {
         drop(self.store.write().unwrap_or_else(PoisonError::into_inner).take());
         for route in self.routes.read().unwrap_or_else(PoisonError::into_inner).values() {
             route.changed.notify_waiters();
+        }
+        for tail in self.tails.read().unwrap_or_else(PoisonError::into_inner).values() {
+            tail.changed.notify_waiters();
         }
     }
 
@@ -68,6 +74,17 @@ impl Log {
     pub(crate) fn routes_of(&self, stream: &StreamName) -> Vec<Arc<Route>> {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
         routes.values().filter(|route| route.stream == *stream).map(Arc::clone).collect()
+    }
+
+    /// The end of a stream, if somebody reads it without a route.
+    pub(crate) fn tail(&self, stream: &StreamName) -> Option<Arc<Tail>> {
+        self.tails.read().unwrap_or_else(PoisonError::into_inner).get(stream).map(Arc::clone)
+    }
+
+    /// The end of a stream, for all its readers; `new` when nobody has asked before.
+    pub(crate) fn share_tail(&self, stream: &StreamName, new: Tail) -> Arc<Tail> {
+        let mut tails = self.tails.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(tails.entry(stream.clone()).or_insert_with(|| Arc::new(new)))
     }
 
     pub(crate) fn all_routes(&self) -> Vec<Arc<Route>> {

@@ -20,7 +20,7 @@ use crate::transaction::Transaction;
 pub(crate) fn open(tx: &mut Transaction<'_>, config: &RouteConfig, now: Instant) -> Result<Arc<Route>, BrokerError> {
     let stream = find_stream(tx, config)?;
     let known = &tx.ledger.streams[stream];
-    let interest = Interest::new(config, &known.settings.subjects);
+    let interest = Interest::new(&config.subjects, &known.settings.subjects);
     let (messages, end) = (known.messages, tx.visible_end(stream));
 
     if let Some(route) = tx.open_route(&config.name) {
@@ -59,7 +59,7 @@ pub(crate) fn open(tx: &mut Transaction<'_>, config: &RouteConfig, now: Instant)
 pub(crate) fn backlog_of_closed(tx: &mut Transaction<'_>, config: &RouteConfig) -> Result<Backlog, BrokerError> {
     let Some(row) = read_position(tx, config)? else { return Ok(Backlog::default()) };
     let stream = find_stream(tx, config)?;
-    let interest = Interest::new(config, &tx.ledger.streams[stream].settings.subjects);
+    let interest = Interest::new(&config.subjects, &tx.ledger.streams[stream].settings.subjects);
     let ahead = count_ahead(tx, stream, &interest, row.next)?;
     let now = tx.now;
     let returning = read_returning(tx, config)?;

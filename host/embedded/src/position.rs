@@ -13,7 +13,6 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use tidemill_core::config::RouteConfig;
 use tidemill_core::name::StreamName;
 use tidemill_core::port::{Backlog, Origin};
 use tidemill_core::subject::SubjectPattern;
@@ -360,10 +359,10 @@ impl Counts {
 // === impl Interest ===
 
 impl Interest {
-    pub(crate) fn new(route: &RouteConfig, stream_subjects: &[SubjectPattern]) -> Self {
-        let covered = |theirs: &SubjectPattern| route.subjects.iter().any(|pattern| pattern.covers(theirs));
-        let everything = route.subjects.is_empty() || stream_subjects.iter().all(covered);
-        Self { patterns: route.subjects.clone(), everything }
+    pub(crate) fn new(wanted: &[SubjectPattern], stream_subjects: &[SubjectPattern]) -> Self {
+        let covered = |theirs: &SubjectPattern| wanted.iter().any(|pattern| pattern.covers(theirs));
+        let everything = wanted.is_empty() || stream_subjects.iter().all(covered);
+        Self { patterns: wanted.to_vec(), everything }
     }
 
     pub(crate) fn is_everything(&self) -> bool {

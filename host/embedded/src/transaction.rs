@@ -16,6 +16,7 @@ use crate::keys;
 use crate::ledger::{Ledger, encode_counter};
 use crate::log::{Log, lock};
 use crate::position::When;
+use crate::reader::Tail;
 use crate::route::Route;
 use crate::row::{Damaged, RowWriter};
 use crate::store::{Batch, Slice, Store, StoreError, Table};
@@ -159,6 +160,12 @@ impl<'a> Transaction<'a> {
         self.log.routes_of(&self.ledger.streams[stream].settings.name)
     }
 
+    /// The end of a stream as its readers see it: before what this group has appended, until that is durable.
+    pub(crate) fn tail(&self, stream: usize) -> Arc<Tail> {
+        let known = &self.ledger.streams[stream];
+        self.log.share_tail(&known.settings.name, Tail::new(known.messages, self.visible_end(stream)))
+    }
+
     // --- routes -------------------------------------------------------------------------------------------------------
 
     pub(crate) fn open_route(&self, name: &RouteName) -> Option<Arc<Route>> {
@@ -265,6 +272,9 @@ impl<'a> Transaction<'a> {
         for grown in &self.grown {
             for route in self.routes_of(grown.stream) {
                 grown.show_to(&route);
+            }
+            if let Some(tail) = self.log.tail(&self.ledger.streams[grown.stream].settings.name) {
+                tail.grow(grown.first + grown.subjects.len() as u64);
             }
         }
     }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tidemill_core::config::{RouteConfig, Start};
 use tidemill_core::port::BrokerError;
+use tidemill_core::subject::SubjectPattern;
 
 use crate::connection::Connection;
 use crate::error::NatsError;
@@ -70,6 +71,28 @@ pub(crate) fn retries(route: &RouteConfig, ack_wait: Duration) -> Settings {
     settings.insert("filter_subjects".to_owned(), json!([subjects::retries(&route.name)]));
     settings.insert("deliver_policy".to_owned(), json!("all"));
     settings
+}
+
+/// A consumer for one reader, without acknowledgements, in memory. It goes by itself after `inactive` without a pull.
+pub(crate) fn reader(name: &str, subjects: &[SubjectPattern], after: u64, inactive: Duration) -> Settings {
+    let patterns: Vec<&str> = subjects.iter().map(|pattern| pattern.as_str()).collect();
+    object(json!({
+        "name": name,
+        "ack_policy": "none",
+        "deliver_policy": "by_start_sequence",
+        "opt_start_seq": after.saturating_add(1),
+        "filter_subjects": patterns,
+        "replay_policy": "instant",
+        "inactive_threshold": nanoseconds(inactive),
+        "mem_storage": true,
+        "num_replicas": 1,
+    }))
+}
+
+/// Creates a reader's consumer. Its name is random, so one that is there already is ours: the first answer was lost.
+pub(crate) async fn create_reader(connection: &Connection, stream: &str, wanted: &Settings) -> Result<(), BrokerError> {
+    let name = wanted.get("name").and_then(Value::as_str).unwrap_or_default();
+    put(connection, stream, name, wanted, "create").await.map(|_| ())
 }
 
 fn common(name: &str, max_in_flight: usize, ack_wait: Duration) -> Settings {

@@ -12,15 +12,16 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_nats::Subject as WireSubject;
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
 use serde_json::{Value, json};
 use tidemill_core::config::RouteConfig;
+use tidemill_core::dead_letter::DeadLetter;
 use tidemill_core::message::Message;
-use tidemill_core::name::RouteName;
-use tidemill_core::port::{BrokerError, DeadLetterQuery, Delivery, StoredDeadLetter};
+use tidemill_core::name::{RouteName, StreamName};
+use tidemill_core::port::{BrokerError, DeadLetterQuery, Delivery, Origin, StoredDeadLetter};
 use tidemill_core::subject::{Subject, SubjectPattern};
 
 use crate::connection::{Connection, Patience};
@@ -44,33 +45,78 @@ const ATTEMPTS: u32 = 10;
 /// Room for what is added to a record.
 const OWN_HEADERS: usize = 256;
 
+/// Whose dead letters they are, and where they go.
+#[derive(Debug, Clone)]
+pub(crate) struct Owner {
+    /// A route or a projection.
+    pub(crate) name: RouteName,
+    pub(crate) prefix: Subject,
+    /// The stream that it reads.
+    pub(crate) reads: StreamName,
+}
+
+/// One that shall be stored.
+pub(crate) struct Burial<'a> {
+    pub(crate) record: &'a Message,
+    pub(crate) origin: &'a Origin,
+    /// When the original was stored.
+    pub(crate) stored: SystemTime,
+    pub(crate) redriven: u32,
+    /// Whether the record's payload is the original's.
+    pub(crate) of_original: bool,
+}
+
 /// The dead letters of all routes on one server.
 pub(crate) struct DeadLetters {
     connection: Arc<Connection>,
     publisher: Arc<Publisher>,
     replicas: usize,
-    /// Which route of this process writes below which subject.
+    /// Which route or projection of this process writes below which subject.
     prefixes: Mutex<HashMap<Subject, RouteName>>,
+    /// Which stream captures the dead letters of what is read without a route, once that is known.
+    captured: Mutex<HashMap<Subject, String>>,
+}
+
+// === impl Owner ===
+
+impl Owner {
+    pub(crate) fn of(route: &RouteConfig) -> Self {
+        Self { name: route.name.clone(), prefix: route.dead_letter.clone(), reads: route.stream.clone() }
+    }
+}
+
+// === impl Burial ===
+
+impl<'a> Burial<'a> {
+    pub(crate) fn of(delivery: &'a Delivery, record: &'a Message) -> Self {
+        Self {
+            record,
+            origin: &delivery.origin,
+            stored: delivery.stored,
+            redriven: delivery.redriven,
+            of_original: record.payload == delivery.message.payload,
+        }
+    }
 }
 
 // === impl DeadLetters ===
 
 impl DeadLetters {
     pub(crate) fn new(connection: Arc<Connection>, publisher: Arc<Publisher>, replicas: usize) -> Self {
-        Self { connection, publisher, replicas, prefixes: Mutex::new(HashMap::new()) }
+        Self { connection, publisher, replicas, prefixes: Mutex::default(), captured: Mutex::default() }
     }
 
     // --- where they go ---
 
-    /// Makes sure that some stream captures the route's dead letters, and says which.
-    pub(crate) async fn prepare(&self, route: &RouteConfig) -> Result<String, BrokerError> {
-        self.claim(route)?;
-        let pattern = SubjectPattern::try_new(&format!("{}.>", route.dead_letter))
-            .map_err(|error| BrokerError::Refused(format!("the dead letters of `{}`: {error}", route.name)))?;
+    /// Makes sure that some stream captures the owner's dead letters, and says which.
+    pub(crate) async fn prepare(&self, owner: &Owner) -> Result<String, BrokerError> {
+        self.claim(owner)?;
+        let pattern = SubjectPattern::try_new(&format!("{}.>", owner.prefix))
+            .map_err(|error| BrokerError::Refused(format!("the dead letters of `{}`: {error}", owner.name)))?;
         for attempt in 0..ATTEMPTS {
             let streams = self.publisher.capturing_streams(pattern.as_str()).await?;
             if let Some(other) = streams.into_iter().find(|stream| stream != subjects::DEAD_LETTER_STREAM) {
-                self.check_other(route, &pattern, &other).await?;
+                self.check_other(owner, &pattern, &other).await?;
                 if self.remember_other(&other).await? {
                     return Ok(other);
                 }
@@ -83,15 +129,15 @@ impl DeadLetters {
     }
 
     /// Two routes that write to the same place would take each other's dead letters for their own.
-    fn claim(&self, route: &RouteConfig) -> Result<(), BrokerError> {
+    fn claim(&self, owner: &Owner) -> Result<(), BrokerError> {
         let mut prefixes = self.prefixes.lock().unwrap_or_else(PoisonError::into_inner);
-        let owner = prefixes.entry(route.dead_letter.clone()).or_insert_with(|| route.name.clone());
-        if *owner == route.name {
+        let other = prefixes.entry(owner.prefix.clone()).or_insert_with(|| owner.name.clone());
+        if *other == owner.name {
             return Ok(());
         }
         Err(BrokerError::Incompatible(format!(
-            "the routes `{owner}` and `{}` have the same `dead_letter` subject `{}`; give each its own",
-            route.name, route.dead_letter
+            "the routes `{other}` and `{}` have the same `dead_letter` subject `{}`; give each its own",
+            owner.name, owner.prefix
         )))
     }
 
@@ -113,20 +159,15 @@ impl DeadLetters {
         provision::ensure(&self.connection, &provision::dead_letters(self.replicas), "Tidemill needs").await
     }
 
-    async fn check_other(
-        &self,
-        route: &RouteConfig,
-        pattern: &SubjectPattern,
-        stream: &str,
-    ) -> Result<(), BrokerError> {
+    async fn check_other(&self, owner: &Owner, pattern: &SubjectPattern, stream: &str) -> Result<(), BrokerError> {
         let refused = |why: &str| {
             BrokerError::Incompatible(format!(
                 "the dead letters of the route `{}` (`{pattern}`) fall into the stream `{stream}`, {why}; choose another \
                  `dead_letter` subject, or change the stream",
-                route.name
+                owner.name
             ))
         };
-        if stream == route.stream.as_str() {
+        if stream == owner.reads.as_str() {
             return Err(refused("which the route itself reads"));
         }
         let Some(settings) = provision::info(&self.connection, stream).await? else { return Ok(()) };
@@ -172,20 +213,37 @@ impl DeadLetters {
 
     // --- storing ---
 
-    /// Stores the record unless one of this very event is there. Durable on `Ok`; may be repeated.
-    pub(crate) async fn store(
+    /// Stores the record of an event that was read without a route, unless one of this very event is there.
+    pub(crate) async fn store_read(
         &self,
-        route: &RouteConfig,
-        stream: &str,
-        delivery: &Delivery,
+        origin: &Origin,
+        prefix: &Subject,
         record: &Message,
     ) -> Result<(), BrokerError> {
-        let redriven = delivery.redriven;
-        let original_stored = rfc3339(delivery.stored);
+        let letter = DeadLetter::decode(record).map_err(|error| BrokerError::Refused(error.to_string()))?;
+        let owner = Owner { name: letter.route, prefix: prefix.clone(), reads: origin.stream.clone() };
+        let known = self.captured.lock().unwrap_or_else(PoisonError::into_inner).get(prefix).cloned();
+        let stream = match known {
+            Some(stream) => stream,
+            None => {
+                let stream = self.prepare(&owner).await?;
+                let mut captured = self.captured.lock().unwrap_or_else(PoisonError::into_inner);
+                captured.insert(prefix.clone(), stream.clone());
+                stream
+            }
+        };
+        let burial = Burial { record, origin, stored: letter.stored, redriven: letter.redriven, of_original: true };
+        self.store(&owner, &stream, &burial).await
+    }
+
+    /// Stores the record unless one of this very event is there. Durable on `Ok`; may be repeated.
+    pub(crate) async fn store(&self, owner: &Owner, stream: &str, burial: &Burial<'_>) -> Result<(), BrokerError> {
+        let &Burial { record, redriven, .. } = burial;
+        let original_stored = rfc3339(burial.stored);
         let mut expected = 0;
         let mut served = None;
         for _ in 0..ATTEMPTS {
-            match self.publish(route, delivery, record, expected).await {
+            match self.publish(owner, burial, expected).await {
                 Ok(()) => {
                     if let Some(served) = served {
                         stored::delete(&self.connection, stream, served).await?;
@@ -195,7 +253,7 @@ impl DeadLetters {
                 Err(NatsError::NoResponders { .. }) => {
                     // Another host has just overwritten our change of the subjects; let it finish with its own.
                     tokio::time::sleep(Duration::from_millis(fastrand::u64(0..200))).await;
-                    drop(self.prepare(route).await?);
+                    drop(self.prepare(owner).await?);
                 }
                 Err(NatsError::Api { error, .. }) if error.is_wrong_last_sequence() => {
                     let subject = record.subject.to_string();
@@ -215,19 +273,13 @@ impl DeadLetters {
         Err(unavailable(format!("others keep changing the dead letter `{}`", record.subject)))
     }
 
-    async fn publish(
-        &self,
-        route: &RouteConfig,
-        delivery: &Delivery,
-        record: &Message,
-        expected: u64,
-    ) -> Result<(), NatsError> {
+    async fn publish(&self, owner: &Owner, burial: &Burial<'_>, expected: u64) -> Result<(), NatsError> {
+        let &Burial { record, origin, stored, redriven, of_original } = burial;
         let mut headers = HeaderBlock::new(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, &expected.to_string(), OWN_HEADERS);
-        headers.push(ROUTE, route.name.as_str());
-        headers.push_number(REDRIVEN, u64::from(delivery.redriven));
-        headers.push(STORED, &rfc3339(delivery.stored));
-        let of_original = record.payload == delivery.message.payload;
-        let again = Again { message: record, origin: of_original.then_some(&delivery.origin), stays: is_of_the_record };
+        headers.push(ROUTE, owner.name.as_str());
+        headers.push_number(REDRIVEN, u64::from(redriven));
+        headers.push(STORED, &rfc3339(stored));
+        let again = Again { message: record, origin: of_original.then_some(origin), stays: is_of_the_record };
         let payload = pack(&mut headers, &again, self.connection.max_payload())?;
         let question = || Outbound {
             subject: WireSubject::from(record.subject.as_str()),

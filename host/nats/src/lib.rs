@@ -12,6 +12,7 @@
 //! | `TIDEMILL_STATE_<plugin>` | a plugin's state and the markers of what was committed | `tidemill.state.<plugin>.>` |
 //! | consumer `tidemill-<route>` | the route's position in its stream | the route's `subjects` |
 //! | consumer `tidemill-<route>-retry` | the route's retries | `tidemill.retry.<route>.>` |
+//! | consumer `tidemill-read-<random>` | a projection reads; in memory, gone half a minute after it stops | its `subjects` |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
@@ -31,6 +32,7 @@ mod stored;
 
 // In.
 mod puller;
+mod reader;
 mod rescue;
 mod source;
 
@@ -52,17 +54,20 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::json;
 use tidemill_core::config::{NatsConfig, RouteConfig, StreamConfig};
-use tidemill_core::name::PluginName;
+use tidemill_core::message::Message;
+use tidemill_core::name::{PluginName, StreamName};
 use tidemill_core::port::{
-    Admin, Backlog, Broker, BrokerError, Commit, DeadLetterQuery, Outgoing, Published, Redrive, Source, StateCommit,
-    StateCommitted, StateEntry, StoredDeadLetter,
+    Admin, Backlog, Broker, BrokerError, Commit, DeadLetterQuery, Origin, Outgoing, Published, ReadFrom, Reader,
+    Redrive, Source, StateCommit, StateCommitted, StateEntry, StoredDeadLetter, StreamBounds,
 };
+use tidemill_core::subject::Subject;
 
 use crate::commit::Committer;
 use crate::connection::Connection;
-use crate::dead_letters::DeadLetters;
+use crate::dead_letters::{DeadLetters, Owner};
 use crate::error::NatsError;
 use crate::publisher::Publisher;
+use crate::reader::NatsReader;
 use crate::source::NatsSource;
 use crate::state::StateStore;
 
@@ -211,7 +216,7 @@ impl Broker for NatsBroker {
         provision::ensure(&self.connection, &provision::retry(self.replicas), "Tidemill needs").await?;
         let wanted = consumers::retries(route, self.ack_wait);
         consumers::ensure(&self.connection, subjects::RETRY_STREAM, &wanted).await?;
-        let dead_letter_stream = self.dead_letters.prepare(route).await?;
+        let dead_letter_stream = self.dead_letters.prepare(&Owner::of(route)).await?;
         let (connection, dead_letters) = (Arc::clone(&self.connection), Arc::clone(&self.dead_letters));
         let source =
             Arc::new(NatsSource::new(connection, dead_letters, route.clone(), self.ack_wait, dead_letter_stream));
@@ -239,6 +244,22 @@ impl Broker for NatsBroker {
 
     async fn state_keys(&self, space: &PluginName, prefix: &str) -> Result<Vec<String>, BrokerError> {
         self.state.keys(space, prefix).await
+    }
+
+    async fn read(&self, from: ReadFrom) -> Result<Box<dyn Reader>, BrokerError> {
+        Ok(Box::new(NatsReader::open(Arc::clone(&self.connection), from).await?))
+    }
+
+    async fn bounds(&self, stream: &StreamName) -> Result<StreamBounds, BrokerError> {
+        provision::bounds(&self.connection, stream.as_str()).await?.ok_or_else(|| {
+            BrokerError::Refused(format!(
+                "there is no stream `{stream}`; declare it under `streams:` in runtime.yaml, or create it"
+            ))
+        })
+    }
+
+    async fn dead_letter_read(&self, origin: &Origin, subject: &Subject, record: Message) -> Result<(), BrokerError> {
+        self.dead_letters.store_read(origin, subject, &record).await
     }
 
     async fn close(&self) -> Result<(), BrokerError> {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tidemill_core::config::StreamConfig;
 use tidemill_core::name::PluginName;
-use tidemill_core::port::BrokerError;
+use tidemill_core::port::{BrokerError, StreamBounds};
 
 use crate::connection::Connection;
 use crate::error::NatsError;
@@ -25,6 +25,18 @@ const RETRY_DUPLICATE_WINDOW: Duration = Duration::from_secs(3600);
 #[derive(Deserialize)]
 struct StreamInfo {
     config: Settings,
+    #[serde(default)]
+    state: StreamState,
+}
+
+#[derive(Default, Deserialize)]
+struct StreamState {
+    #[serde(default)]
+    messages: u64,
+    #[serde(default)]
+    first_seq: u64,
+    #[serde(default)]
+    last_seq: u64,
 }
 
 // --- what is wanted ---------------------------------------------------------------------------------------------------
@@ -135,6 +147,19 @@ pub(crate) async fn info(connection: &Connection, name: &str) -> Result<Option<S
     let call = format!("STREAM.INFO.{name}");
     match connection.api::<StreamInfo>(&call, &json!({})).await? {
         Ok(info) => Ok(Some(info.config)),
+        Err(error) if error.is_stream_not_found() => Ok(None),
+        Err(error) => Err(NatsError::Api { what: call, error }),
+    }
+}
+
+/// The sequences that a stream holds, or `None` if it does not exist.
+pub(crate) async fn bounds(connection: &Connection, name: &str) -> Result<Option<StreamBounds>, NatsError> {
+    let call = format!("STREAM.INFO.{name}");
+    match connection.api::<StreamInfo>(&call, &json!({})).await? {
+        Ok(StreamInfo { state: StreamState { messages, first_seq, last_seq }, .. }) => {
+            let first = if messages == 0 { last_seq + 1 } else { first_seq };
+            Ok(Some(StreamBounds { first, last: last_seq }))
+        }
         Err(error) if error.is_stream_not_found() => Ok(None),
         Err(error) => Err(NatsError::Api { what: call, error }),
     }

@@ -28,7 +28,7 @@ use crate::wire::AckSubject;
 const EXPIRES: Duration = Duration::from_secs(5);
 /// How often the server says that it is still there while it has nothing to send.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Three heartbeats missed: the server has forgotten the request.
+/// Nothing for so long while messages are awaited: the server has forgotten the request. Three heartbeats of the slowest.
 const LOST_AFTER: Duration = Duration::from_millis(3500);
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -40,6 +40,16 @@ struct Lane {
     outstanding: usize,
     /// When something was last heard or asked.
     heard: Instant,
+    /// What the last heartbeat said.
+    standing: Standing,
+}
+
+/// How far a consumer says that it is: everything in the stream up to `stream` was sent, or does not pass the filter, when
+/// `consumer` messages had been sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) consumer: u64,
+    pub(crate) stream: u64,
 }
 
 /// Pulls from several consumers through one subscription.
@@ -47,6 +57,7 @@ pub(crate) struct Puller {
     connection: Arc<Connection>,
     link: watch::Receiver<LinkState>,
     lanes: Vec<Lane>,
+    heartbeat: Duration,
     /// `None` until the first request, and after something went wrong.
     inbox: Option<Inbox>,
 }
@@ -70,10 +81,36 @@ impl Puller {
     pub(crate) fn new(connection: Arc<Connection>, consumers: Vec<(String, String)>) -> Self {
         let lanes = consumers
             .into_iter()
-            .map(|(stream, consumer)| Lane { stream, consumer, outstanding: 0, heard: Instant::now() })
+            .map(|(stream, consumer)| Lane {
+                stream,
+                consumer,
+                outstanding: 0,
+                heard: Instant::now(),
+                standing: Standing::default(),
+            })
             .collect();
         let link = connection.link();
-        Self { connection, link, lanes, inbox: None }
+        Self { connection, link, lanes, heartbeat: HEARTBEAT, inbox: None }
+    }
+
+    /// Hears from the server this often while it has nothing to send.
+    pub(crate) fn with_heartbeat(self, heartbeat: Duration) -> Self {
+        Self { heartbeat, ..self }
+    }
+
+    /// What the lane's last heartbeat said.
+    pub(crate) fn standing(&self, lane: usize) -> Standing {
+        self.lanes[lane].standing
+    }
+
+    /// Whether what was asked for cannot come any more: then [`check`](Self::check) would begin anew.
+    pub(crate) fn is_lost(&self) -> bool {
+        let epoch = self.link.borrow().epoch;
+        self.is_silent() || self.inbox.as_ref().is_some_and(|inbox| inbox.epoch != epoch)
+    }
+
+    fn is_silent(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.outstanding > 0 && lane.heard.elapsed() > LOST_AFTER)
     }
 
     /// Messages that were asked for and have not come.
@@ -86,8 +123,7 @@ impl Puller {
     pub(crate) async fn check(&mut self) -> Result<bool, BrokerError> {
         let epoch = self.link.borrow().epoch;
         let broke = self.inbox.as_ref().is_some_and(|inbox| inbox.epoch != epoch);
-        let silent = self.lanes.iter().any(|lane| lane.outstanding > 0 && lane.heard.elapsed() > LOST_AFTER);
-        if silent || self.inbox.as_ref().is_none_or(|inbox| inbox.epoch != epoch) {
+        if self.is_silent() || self.inbox.as_ref().is_none_or(|inbox| inbox.epoch != epoch) {
             self.close();
             let subject = self.connection.client().new_inbox();
             let messages = timeout(SUBSCRIBE_TIMEOUT, self.connection.client().subscribe(format!("{subject}.*")))
@@ -116,7 +152,7 @@ impl Puller {
         let request = json!({
             "batch": count,
             "expires": EXPIRES.as_nanos() as u64,
-            "idle_heartbeat": HEARTBEAT.as_nanos() as u64,
+            "idle_heartbeat": self.heartbeat.as_nanos() as u64,
         });
         self.connection.send_with_reply(&next, &reply, Bytes::from(request.to_string())).await?;
         // Counted after sending: if this future is cancelled in between, the credits are given away, not invented.
@@ -168,7 +204,13 @@ impl Puller {
         lane.heard = Instant::now();
         let description = message.description.as_deref().unwrap_or_default();
         match message.status {
-            Some(StatusCode::IDLE_HEARTBEAT) => Ok(()),
+            Some(StatusCode::IDLE_HEARTBEAT) => {
+                let number = |name| message.headers.as_ref()?.get(name)?.as_str().parse().ok();
+                if let (Some(consumer), Some(stream)) = (number("Nats-Last-Consumer"), number("Nats-Last-Stream")) {
+                    lane.standing = Standing { consumer, stream };
+                }
+                Ok(())
+            }
             Some(StatusCode::NO_RESPONDERS) => {
                 lane.outstanding = 0;
                 self.why_nobody_answers(number).await

@@ -96,7 +96,7 @@ fn receipt(stream: &str, consumer: &str, message: &Unparsed) -> String {
 }
 
 /// Whether async-nats takes this header block; the same rules as its parser.
-fn is_readable(raw: &[u8]) -> bool {
+pub(crate) fn is_readable(raw: &[u8]) -> bool {
     if raw.is_empty() {
         return true;
     }

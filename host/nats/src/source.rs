@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use crate::connection::{Connection, Patience};
-use crate::dead_letters::DeadLetters;
+use crate::dead_letters::{Burial, DeadLetters, Owner};
 use crate::error::unavailable;
 use crate::puller::{Arrival, Puller};
 use crate::repack;
@@ -291,7 +291,8 @@ impl Source for NatsSource {
     }
 
     async fn dead_letter(&self, delivery: &Delivery, record: Message) -> Result<(), BrokerError> {
-        self.dead_letters.store(&self.route, &self.dead_letter_stream, delivery, &record).await?;
+        let owner = Owner::of(&self.route);
+        self.dead_letters.store(&owner, &self.dead_letter_stream, &Burial::of(delivery, &record)).await?;
         let reason = format!("+TERM dead-lettered to {}", record.subject);
         self.settle(&delivery.receipt, Bytes::from(reason)).await
     }
@@ -331,7 +332,7 @@ fn attempt(carried: u32, delivered: u32) -> u32 {
 
 /// NATS allows subjects that Tidemill does not (very long ones, control characters). Such an event must still be
 /// processed or dead-lettered, so the subject is shown as near to the real one as can be.
-fn subject_in(subject: &str) -> Subject {
+pub(crate) fn subject_in(subject: &str) -> Subject {
     Subject::try_new(subject).unwrap_or_else(|_| {
         let mut cleaned: String =
             subject.chars().map(|c| if c.is_whitespace() || c.is_control() { '_' } else { c }).collect();

@@ -172,6 +172,24 @@ async fn get_unparsed(connection: &Connection, stream: &str, query: Value) -> Re
     }))
 }
 
+/// The next message with one of these subjects after a sequence, as it is; from the stream's leader.
+pub(crate) async fn next_unparsed(
+    connection: &Connection,
+    stream: &str,
+    subjects: &[String],
+    after: u64,
+) -> Result<Option<Unparsed>, NatsError> {
+    let reads = subjects.iter().map(|subject| {
+        get_unparsed(connection, stream, json!({ "seq": after.saturating_add(1), "next_by_subj": subject }))
+    });
+    let mut found: Option<Unparsed> = None;
+    for message in futures_util::future::join_all(reads).await {
+        let message = message?.filter(|message| found.as_ref().is_none_or(|found| message.sequence < found.sequence));
+        found = message.or(found);
+    }
+    Ok(found)
+}
+
 /// Removes a message. `false`: it was gone, or the stream is.
 pub(crate) async fn delete(connection: &Connection, stream: &str, sequence: u64) -> Result<bool, NatsError> {
     let call = format!("STREAM.MSG.DELETE.{stream}");

@@ -151,6 +151,8 @@ pub(crate) struct AckSubject<'a> {
     /// 1 for the first delivery; the server counts every one, whatever became of it.
     pub(crate) delivered: u32,
     pub(crate) sequence: u64,
+    /// 1 for the first message that the consumer sent, and dense.
+    pub(crate) consumer_sequence: u64,
     pub(crate) stored: SystemTime,
     /// Messages behind this one that were not delivered yet.
     pub(crate) pending: u64,
@@ -168,11 +170,11 @@ impl<'a> AckSubject<'a> {
         let consumer = tokens.next()?;
         let delivered = tokens.next()?.parse().ok()?;
         let sequence = tokens.next()?.parse().ok()?;
-        let _consumer_sequence = tokens.next()?;
+        let consumer_sequence = tokens.next()?.parse().ok()?;
         let nanoseconds: u64 = tokens.next()?.parse().ok()?;
         let pending = tokens.next()?.parse().ok()?;
         let stored = SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds);
-        Some(Self { stream, consumer, delivered, sequence, stored, pending })
+        Some(Self { stream, consumer, delivered, sequence, consumer_sequence, stored, pending })
     }
 }
 
@@ -279,7 +281,7 @@ mod tests {
         for reply in [short, long, random] {
             let ack = AckSubject::parse(reply).unwrap();
             assert_eq!((ack.stream, ack.consumer), ("ORDERS", "tidemill-fraud"), "{reply}");
-            assert_eq!((ack.delivered, ack.sequence, ack.pending), (3, 17, 5), "{reply}");
+            assert_eq!((ack.delivered, ack.sequence, ack.consumer_sequence, ack.pending), (3, 17, 21, 5), "{reply}");
             assert_eq!(rfc3339(ack.stored), "2026-11-21T06:31:45.428770441Z", "{reply}");
         }
         for other in ["$JS.ACK.ORDERS.c.1.2.3", "_INBOX.x.1", "$JS.ACK.S.c.one.2.3.4.5"] {

@@ -81,6 +81,10 @@ pub(super) fn write(letter: &DeadLetter, headers: &mut Headers) {
     }
 }
 
+pub(super) fn route(message: &Message) -> Result<RouteName, RecordError> {
+    Record(&message.headers).parse(ROUTE, "a route name", |text| RouteName::try_new(text).ok())
+}
+
 pub(super) fn read(message: &Message, original: Headers) -> Result<DeadLetter, RecordError> {
     let record = Record(&message.headers);
     let subject = record.parse(SUBJECT, "a subject", |text| Subject::try_new(text).ok())?;
@@ -91,7 +95,7 @@ pub(super) fn read(message: &Message, original: Headers) -> Result<DeadLetter, R
             sequence: record.parse(SEQUENCE, "a number", |text| text.parse().ok())?,
         },
         stored: record.parse(STORED, TIME, time)?,
-        route: record.parse(ROUTE, "a route name", |text| RouteName::try_new(text).ok())?,
+        route: route(message)?,
         plugin: record.parse(PLUGIN, "a plugin name", |text| PluginName::try_new(text).ok())?,
         digest: record.text(DIGEST)?.unwrap_or_default().into_owned(),
         reason: record.text(REASON)?.unwrap_or_default().into_owned(),

@@ -97,3 +97,9 @@ pub fn encode_event(event: &Event, to: Subject) -> Outgoing {
     }
     Outgoing { id: event.id.clone(), message: Message { subject: to, headers, payload: event.data.clone() } }
 }
+
+/// As [`encode_event`], for an event of somebody else: two events are the same if source and id are, whatever another producer
+/// calls its events.
+pub fn encode_foreign_event(event: &Event, to: Subject) -> Outgoing {
+    Outgoing { id: ids::event_id(&event.source, &event.id).to_string(), ..encode_event(event, to) }
+}

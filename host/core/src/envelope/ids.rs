@@ -20,3 +20,9 @@ pub(super) fn input_id(origin: &Origin) -> Uuid {
     let Origin { stream, sequence } = origin;
     Uuid::new_v5(&NAMESPACE, format!("{stream}/{sequence}").as_bytes())
 }
+
+/// The message id of an event: what tells it from every other by the rules of CloudEvents, its source and its id together.
+/// The source's length keeps two events from having one text.
+pub(super) fn event_id(source: &str, id: &str) -> Uuid {
+    Uuid::new_v5(&NAMESPACE, format!("event/{}/{source}/{id}", source.len()).as_bytes())
+}

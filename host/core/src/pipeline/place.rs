@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::port::{Delivery, Origin, Receipt, Source};
+use crate::stats::RouteStats;
 
 /// The places of one route.
 pub(super) struct Places {
@@ -16,6 +17,7 @@ pub(super) struct Places {
     taken: Mutex<HashMap<Origin, Held>>,
     /// What this process parked: it was received before, and is not counted again when it comes back.
     parked: Mutex<HashSet<Origin>>,
+    stats: Arc<RouteStats>,
 }
 
 struct Held {
@@ -34,13 +36,14 @@ pub(super) struct Place {
 // === impl Places ===
 
 impl Places {
-    pub(super) fn new(total: usize) -> Arc<Self> {
+    pub(super) fn new(total: usize, stats: Arc<RouteStats>) -> Arc<Self> {
         let total = total.clamp(1, 1_000_000) as u32;
         Arc::new(Self {
             free: Arc::new(Semaphore::new(total as usize)),
             total,
             taken: Mutex::default(),
             parked: Mutex::default(),
+            stats,
         })
     }
 
@@ -63,6 +66,7 @@ impl Places {
         let permit = reserved.split(1)?;
         let held = Held { receipt: delivery.receipt.clone(), touched: Instant::now() };
         taken.insert(delivery.origin.clone(), held);
+        self.stats.seated();
         Some(Place { origin: delivery.origin.clone(), places: Arc::clone(self), _permit: permit })
     }
 
@@ -105,6 +109,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.places.taken.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.origin);
+        self.places.stats.left();
     }
 }
 

@@ -20,6 +20,7 @@ use crate::failure::{Blame, Failure, FailureKind};
 use crate::port::{BrokerError, Commit};
 use crate::retry::ExhaustedBy;
 use crate::state::StateOutcome;
+use crate::stats::Took;
 use crate::text::clean_text;
 
 /// Most deliveries of one commit.
@@ -179,6 +180,7 @@ impl Settler {
 
     /// Decides about a failed attempt and does it. Run to completion.
     async fn fail(self: Arc<Self>, mut job: Job, failure: Failure, event: Option<Named>) {
+        self.route.stats.failed(failure.kind);
         let now = SystemTime::now();
         if failure.kind.blame() != Blame::Host && !failure.provisional {
             job.delivery.first_failure.get_or_insert(now);
@@ -290,7 +292,7 @@ impl Settler {
             error = clean_text(&failure.text, LOGGED_ERROR_BYTES), "Dead-lettered"
         );
         self.route.stats.dead_lettered(failure.kind);
-        self.route.stats.took([job.arrived.elapsed()]);
+        self.route.stats.took([took(&job, SystemTime::now())]);
     }
 
     /// An event that can be neither handled nor set aside is not given up: it stays, and a person must act.
@@ -354,7 +356,8 @@ impl Settler {
     /// Counts settled deliveries and frees their places. `None` emitted: skipped.
     fn finish(&self, done: Vec<(Job, Option<usize>)>) {
         let stats = &self.route.stats;
-        stats.took(done.iter().map(|(job, _)| job.arrived.elapsed()));
+        let now = SystemTime::now();
+        stats.took(done.iter().map(|(job, _)| took(job, now)));
         for (job, emitted) in done {
             match emitted {
                 Some(emitted) => stats.done(emitted),
@@ -368,4 +371,10 @@ impl Settler {
         tokio::time::sleep(*pause).await;
         *pause = (*pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// How long a job took, that is settled now. Clocks of two machines may differ: an event is not younger than now.
+fn took(job: &Job, now: SystemTime) -> Took {
+    let end_to_end = now.duration_since(job.delivery.stored).unwrap_or_default();
+    Took { in_host: job.arrived.elapsed(), end_to_end }
 }

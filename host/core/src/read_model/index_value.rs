@@ -51,6 +51,27 @@ impl IndexValue {
         Self(Box::new([]))
     }
 
+    /// All values of this one's type, as the lowest of them and the first above them; `None` for types without an order that
+    /// anybody would ask for.
+    pub(super) fn kin(&self) -> Option<(Self, Self)> {
+        match self.0.first() {
+            Some(&kind @ (NUMBER | TEXT)) => Some((Self(Box::new([kind])), Self(Box::new([kind + 1])))),
+            _ => None,
+        }
+    }
+
+    /// The texts that begin with this one, as the lowest of them and the first above them; `None` if it is no text.
+    pub(super) fn beginning_with(&self) -> Option<(Self, Self)> {
+        let (&TEXT, text) = self.0.split_first()? else { return None };
+        let mut above = self.0.to_vec();
+        match text.len() {
+            0 => above = vec![OTHER],
+            // The bytes of UTF-8 end below 0xff, so there is always a next one.
+            end => above[end] += 1,
+        }
+        Some((self.clone(), Self(above.into())))
+    }
+
     /// As a store keeps it.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -126,7 +147,31 @@ mod tests {
         assert_eq!(IndexValue::of(Some(&json!("x".repeat(513)))), Err(513));
     }
 
+    #[test]
+    fn the_bounds_of_a_type_hold_all_of_it_and_nothing_else() {
+        let within = |bounds: &(IndexValue, IndexValue), it: Value| (&bounds.0..&bounds.1).contains(&&value(it));
+        let numbers = value(json!(7)).kin().unwrap();
+        let texts = value(json!("x")).kin().unwrap();
+        for number in [json!(f64::MIN), json!(0), json!(f64::MAX)] {
+            assert!(within(&numbers, number.clone()) && !within(&texts, number));
+        }
+        for text in [json!(""), json!("\u{10ffff}")] {
+            assert!(within(&texts, text.clone()) && !within(&numbers, text));
+        }
+        for other in [json!(null), json!(true), json!([])] {
+            assert!(!within(&texts, other.clone()) && !within(&numbers, other.clone()));
+            assert_eq!(value(other).kin(), None);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn the_bounds_of_a_prefix_are_what_begins_with_it(prefix in "[a-c\u{7f}é\u{10ffff}]{0,2}", text in "[a-d\u{7f}é\u{10ffff}]{0,3}") {
+            let (from, to) = value(json!(prefix)).beginning_with().unwrap();
+            let found = value(json!(text));
+            prop_assert_eq!(from <= found && found < to, text.starts_with(&prefix));
+        }
+
         #[test]
         fn numbers_keep_their_order(a: f64, b: f64) {
             prop_assume!(a.is_finite() && b.is_finite());

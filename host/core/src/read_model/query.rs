@@ -1,6 +1,28 @@
 //! A question to a collection, checked against its indexes, as a store answers it.
+//!
+//! ```text
+//! parameters ── parse ── Query ── store ── page ── a page and the cursor of the next
+//! ```
+//!
+//! [`Query::parse`] is pure, and the same for the gateway and the command line. A store sees columns and bytes only.
+
+mod cursor;
+mod error;
+mod filter;
+mod options;
+mod page;
+mod parse;
+mod value;
+
+#[cfg(test)]
+mod tests;
 
 use super::index_value::IndexValue;
+
+pub use error::{PageError, QueryError};
+pub use options::{Parameter, QueryOptions, WaitFor};
+pub use page::{Item, Page, item, page};
+pub use value::typed;
 
 /// Which documents, in which order. Made by [`Query::parse`]; every field in it is indexed.
 ///

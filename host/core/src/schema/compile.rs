@@ -176,6 +176,7 @@ fn compile_one(
         validator,
         outline,
         has_references,
+        document: (!has_references).then(|| document.value.clone()),
     }))
 }
 

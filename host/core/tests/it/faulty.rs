@@ -8,11 +8,12 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use tidemill_core::config::{RouteConfig, StreamConfig};
 use tidemill_core::message::Message;
-use tidemill_core::name::PluginName;
+use tidemill_core::name::{PluginName, StreamName};
 use tidemill_core::port::{
-    Admin, Backlog, Broker, BrokerError, Commit, DeadLetterQuery, Delivery, Outgoing, Published, Receipt, Redrive,
-    Source, StateCommit, StateCommitted, StateEntry, StoredDeadLetter,
+    Admin, Backlog, Broker, BrokerError, Commit, DeadLetterQuery, Delivery, Origin, Outgoing, Published, ReadFrom,
+    Reader, Receipt, Redrive, Source, StateCommit, StateCommitted, StateEntry, StoredDeadLetter, StreamBounds, Stretch,
 };
+use tidemill_core::subject::Subject;
 use tidemill_embedded::EmbeddedBroker;
 use tokio::sync::Semaphore;
 
@@ -27,6 +28,11 @@ pub(crate) enum Door {
     StateKeys,
     Park,
     DeadLetter,
+    /// Opening a reader.
+    Read,
+    /// A reader's next stretch.
+    Next,
+    DeadLetterRead,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +84,11 @@ pub(crate) struct FaultySource {
     pub(crate) parked: Mutex<Vec<(u32, Duration)>>,
     /// When `in_progress` was called, with how many receipts.
     pub(crate) heartbeats: Mutex<Vec<(tokio::time::Instant, usize)>>,
+}
+
+struct FaultyReader {
+    inner: Box<dyn Reader>,
+    plan: Arc<Plan>,
 }
 
 // === impl Plan ===
@@ -216,8 +227,32 @@ impl Broker for Faulty {
         self.plan.through(Door::StateKeys, self.inner.state_keys(space, prefix)).await
     }
 
+    async fn read(&self, from: ReadFrom) -> Result<Box<dyn Reader>, BrokerError> {
+        let inner = self.plan.through(Door::Read, self.inner.read(from)).await?;
+        Ok(Box::new(FaultyReader { inner, plan: Arc::clone(&self.plan) }))
+    }
+
+    async fn bounds(&self, stream: &StreamName) -> Result<StreamBounds, BrokerError> {
+        self.inner.bounds(stream).await
+    }
+
+    async fn dead_letter_read(&self, origin: &Origin, subject: &Subject, record: Message) -> Result<(), BrokerError> {
+        self.plan.through(Door::DeadLetterRead, self.inner.dead_letter_read(origin, subject, record)).await
+    }
+
     async fn close(&self) -> Result<(), BrokerError> {
         self.inner.close().await
+    }
+}
+
+// === impl FaultyReader ===
+
+#[async_trait]
+impl Reader for FaultyReader {
+    /// A lost answer loses no message: the embedded reader goes on behind it, so the fault comes before.
+    async fn next(&mut self, max: usize) -> Result<Stretch, BrokerError> {
+        self.plan.through(Door::Next, async { Ok(()) }).await?;
+        self.inner.next(max).await
     }
 }
 

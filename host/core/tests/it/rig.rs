@@ -385,7 +385,7 @@ pub(crate) fn emit(to: &str, data: &str) -> Emit {
 }
 
 pub(crate) fn emits(emits: Vec<Emit>) -> Result<Effects, Failure> {
-    Ok(Effects { emits, state: None })
+    Ok(Effects { emits, ..Effects::default() })
 }
 
 pub(crate) fn failed(kind: FailureKind) -> Result<Effects, Failure> {
@@ -403,5 +403,5 @@ pub(crate) async fn count_up(call: Call<'_>) -> Result<Effects, Failure> {
     let next = before.map_or(0, |value| text(&value).parse::<u64>().unwrap()) + 1;
     tokio::task::yield_now().await;
     session.put("n", Bytes::from(next.to_string()), &call.route.limits).unwrap();
-    Ok(Effects { emits: vec![emit("out.n", &next.to_string())], state: session.finish() })
+    Ok(Effects { emits: vec![emit("out.n", &next.to_string())], state: session.finish(), ..Effects::default() })
 }

@@ -9,6 +9,7 @@ mod connecting;
 mod crashes;
 mod outages;
 mod provisioning;
+mod reading;
 mod recreated;
 mod refusals;
 mod retries;

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use crate::server::{Server, World, commit, payload, route};
 
 /// Publishes with any bytes as headers, as a careless client may.
-async fn publish(server: &Server, subject: &str, headers: &[u8], payload: &[u8]) {
+pub(crate) async fn publish(server: &Server, subject: &str, headers: &[u8], payload: &[u8]) {
     let mut stream = TcpStream::connect(server.url().trim_start_matches("nats://")).await.unwrap();
     let total = headers.len() + payload.len();
     let mut bytes = b"CONNECT {\"verbose\":false,\"headers\":true}\r\n".to_vec();

@@ -12,7 +12,7 @@ use crate::grant;
 use crate::name::CollectionName;
 use crate::subject::{Subject, SubjectPattern};
 
-const LISTEN: &str = "127.0.0.1:8080";
+const LISTEN: &str = "127.0.0.1:7380";
 
 /// Shorter ones can be guessed.
 const MIN_TOKEN_BYTES: usize = 16;

@@ -10,7 +10,7 @@ record! {
     /// The HTTP gateway: events in, read models out, health and metrics.
     Http {
         /// The address and port. Any address but loopback demands `tokens` or `tls.client_ca_file`.
-        #[schemars(extend("default" = "127.0.0.1:8080"), example = &"0.0.0.0:8443")]
+        #[schemars(extend("default" = "127.0.0.1:7380"), example = &"0.0.0.0:8443")]
         listen: Optional<Text>,
         /// Encryption. Left out: none.
         tls: Optional<HttpTls>,

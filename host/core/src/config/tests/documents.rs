@@ -143,7 +143,7 @@ fn the_schema_refuses_what_the_reader_refuses() {
     for file in [
         json!({}),
         json!({ "version": 2 }),
-        json!({ "version": 1, "projections": [] }),
+        json!({ "version": 1, "aggregates": [] }),
         json!({ "version": 1, "max_hops": 0 }),
         json!({ "version": 1, "shutdown_grace": 5 }),
         json!({ "version": 1, "shutdown_grace": "5 s" }),
