@@ -22,6 +22,7 @@ pub mod filter;
 pub mod generation;
 pub mod grant;
 pub mod hops;
+mod incoming;
 pub mod json;
 pub mod limits;
 pub mod message;
