@@ -30,6 +30,7 @@ pub mod name;
 pub mod outbound;
 pub mod pipeline;
 pub mod port;
+pub mod projection;
 pub mod read_model;
 pub mod retry;
 pub mod schema;
