@@ -163,7 +163,7 @@ pub(super) async fn commits_to_two_copies_at_once_both_happen(table: Table) {
         let (table, fence) = (table.clone(), fence.clone());
         tokio::spawn(async move {
             for number in 1..=20 {
-                let writes = vec![order("o-1", "new", number), order(&format!("o-{number}"), "new", number)];
+                let writes = vec![order("last", "new", number), order(&format!("o-{number}"), "new", number)];
                 let batch = Batch { writes, positions: positions(&[("S", number)]), folded: 1, dead_lettered: 0 };
                 table.store.commit(&fence, &copy, batch).await.unwrap();
             }
@@ -173,7 +173,7 @@ pub(super) async fn commits_to_two_copies_at_once_both_happen(table: Table) {
     one.await.unwrap();
     other.await.unwrap();
     for copy in [first, second] {
-        assert_eq!(table.keys(&copy, &all()).await.len(), 20);
+        assert_eq!(table.keys(&copy, &all()).await.len(), 21);
         assert_eq!(table.store.positions(&copy).await.unwrap(), positions(&[("S", 20)]));
     }
     assert_eq!(table.ledger().await.copies.iter().map(|copy| copy.folded).collect::<Vec<_>>(), [20, 20]);
