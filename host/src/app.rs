@@ -7,8 +7,10 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result};
 use tidemill_core::config::{BrokerConfig, RuntimeConfig};
 use tidemill_core::port::{Broker, BrokerError};
+use tidemill_core::projection::{ProjectionState, ProjectionStatus};
 use tidemill_embedded::EmbeddedBroker;
 use tidemill_engine::{Compiler, Engine, EngineOptions};
+use tidemill_gateway::Gateway;
 use tidemill_nats::NatsBroker;
 use tokio::sync::{mpsc, watch};
 
@@ -33,6 +35,8 @@ pub struct App {
     started: SystemTime,
     /// What `run` begins with; taken by it.
     first: Mutex<Option<(Candidate, mpsc::Receiver<Request>)>>,
+    /// The gateway that listens and does not answer yet; taken by `run`.
+    gateway: Mutex<Option<Gateway>>,
 }
 
 // === impl App ===
@@ -57,7 +61,21 @@ impl App {
         let reloader = Reloader::new(path.to_owned(), engine, provenance, supervisor);
         let (requests, receiver) = mpsc::channel(1);
         let first = Mutex::new(Some((candidate, receiver)));
-        Ok(Arc::new(Self { broker, config, reloader, requests, began, started, first }))
+        let gateway = Mutex::default();
+        Ok(Arc::new(Self { broker, config, reloader, requests, began, started, first, gateway }))
+    }
+
+    /// Takes the gateway's address, if the configuration declares one. It is answered there as soon as the host runs.
+    pub async fn listen(&self) -> Result<()> {
+        let Some(http) = &self.config.http else { return Ok(()) };
+        let gateway = Gateway::bind(http.clone()).await.coded(Kind::BadConfiguration)?;
+        tracing::info!(address = %gateway.address(), tls = http.tls.is_some(), "The gateway listens");
+        *self.gateway.lock().unwrap_or_else(PoisonError::into_inner) = Some(gateway);
+        Ok(())
+    }
+
+    pub fn started(&self) -> SystemTime {
+        self.started
     }
 
     /// The configuration of the start. What a running host follows is [`Supervisor::running`].
@@ -90,13 +108,16 @@ impl App {
 
     /// Starts the routes, follows what changes on disk, and ends when `stop` turns true and everything in flight is
     /// settled, or the grace period is over. To be called once.
-    pub async fn run(&self, mut stop: watch::Receiver<bool>) -> Result<()> {
+    pub async fn run(self: &Arc<Self>, mut stop: watch::Receiver<bool>) -> Result<()> {
         let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (candidate, requests) = first.context("a host runs once")?;
+        let gateway = self.gateway.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let gateway = gateway.map(|gateway| tokio::spawn(gateway.serve(Arc::clone(self) as _, stop.clone())));
         let supervisor = &self.reloader.supervisor;
         supervisor.apply(candidate).await?;
         tracing::info!(
-            broker = self.broker.kind(), routes = self.config.routes.len(), ready_in = ?self.began.elapsed(),
+            broker = self.broker.kind(), routes = self.config.routes.len(),
+            projections = self.config.projections.len(), ready_in = ?self.began.elapsed(),
             "Tidemill is ready"
         );
         let reloads = Arc::clone(&self.reloader).run(Arc::clone(&self.config), requests, stop.clone());
@@ -107,6 +128,9 @@ impl App {
         // A takeover that is under way must not leave a route behind that nobody stops.
         reloads.await.context("following the changes on disk")?;
         supervisor.stop().await;
+        if let Some(gateway) = gateway {
+            gateway.await.context("answering over HTTP")?;
+        }
         self.broker.close().await.map_err(exit::broker)?;
         tracing::info!("Stopped; everything that was taken is settled or stays in its stream");
         Ok(())
@@ -126,6 +150,11 @@ impl App {
     }
 
     async fn nothing_left(&self) -> Result<bool> {
+        for projection in &self.reloader.supervisor.view().projections {
+            if !is_idle(&projection.status().await.context("asking the read models")?) {
+                return Ok(false);
+            }
+        }
         let config = Arc::clone(&self.reloader.supervisor.running().await.config);
         for route in &config.routes {
             match self.broker.backlog(route).await {
@@ -137,6 +166,18 @@ impl App {
             }
         }
         Ok(true)
+    }
+}
+
+/// Whether a projection has folded everything, or goes on only when a person or another host acts.
+fn is_idle(status: &ProjectionStatus) -> bool {
+    match status.state {
+        ProjectionState::Running => {
+            let lag = status.active.iter().flat_map(|copy| copy.lag.values()).all(|lag| lag.events == 0);
+            lag && status.building.is_none()
+        }
+        ProjectionState::Paused | ProjectionState::Halted(_) | ProjectionState::Standby { .. } => true,
+        ProjectionState::CatchingUp | ProjectionState::Waiting { .. } | ProjectionState::Stopped => false,
     }
 }
 

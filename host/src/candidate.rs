@@ -13,8 +13,9 @@ use std::{fmt, iter, thread};
 use anyhow::{Result, anyhow, bail};
 use tidemill_core::config::{PluginConfig, RuntimeConfig};
 use tidemill_core::name::PluginName;
+use tidemill_core::port::Role;
 use tidemill_core::schema::{SchemaFile, Schemas};
-use tidemill_engine::Engine;
+use tidemill_engine::{Engine, LoadError};
 
 use crate::deployment::NewBuild;
 use crate::exit::{Coded, Kind};
@@ -137,7 +138,7 @@ impl Candidate {
     }
 }
 
-/// Examines, compiles and starts every plugin that a route names, whatever ran before. Answers those that are well, and what
+/// Examines, compiles and starts every plugin that a route or a projection names, whatever ran before. Answers those that are well, and what
 /// is wrong with the others.
 pub fn check_plugins(
     config: &RuntimeConfig,
@@ -163,6 +164,10 @@ fn check_fixed(now: &RuntimeConfig, wanted: &RuntimeConfig) -> Result<()> {
     };
     let field = if now.broker != wanted.broker {
         "broker"
+    } else if now.read_models != wanted.read_models {
+        "read_models"
+    } else if now.http != wanted.http {
+        "http"
     } else if places(now) != places(wanted) {
         "plugins.dir`, `plugins.cache_dir`, `plugins.rescan` or `plugins.trusted_keys"
     } else if now.schemas.dir != wanted.schemas.dir {
@@ -197,11 +202,10 @@ impl SchemaSet {
 // === impl Judge ===
 
 impl Judge<'_> {
-    /// Every plugin that a route names. As many at a time as there are cores: most of the time goes to compilers, which are
+    /// Every plugin that a route or a projection names. As many at a time as there are cores: most of the time goes to compilers, which are
     /// processes of their own, and a thousand plugins must not be a thousand threads.
     fn all(&self) -> BTreeMap<PluginName, Judged> {
-        let names: BTreeSet<&PluginName> = self.config.routes.iter().map(|route| &route.handler).collect();
-        let left = Mutex::new(names.into_iter());
+        let left = Mutex::new(self.config.used_plugins().into_keys());
         let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
         let judge_the_rest = || iter::from_fn(next).map(|name| (name.clone(), self.judge(name))).collect::<Vec<_>>();
         thread::scope(|scope| {
@@ -227,7 +231,7 @@ impl Judge<'_> {
             }
             Ok(file) => {
                 let (digest, path) = (Some(file.digest.clone()), file.path);
-                match NewBuild::load(self.engine, name, (file.digest, file.bytes.into()), settings) {
+                match self.load(name, (file.digest, file.bytes.into()), settings) {
                     Ok(build) => return Judged::New(Box::new(build)),
                     Err(why) => Refused { digest, cause: Cause::Code, why: format!("`{}` {why}", path.display()) },
                 }
@@ -249,7 +253,7 @@ impl Judge<'_> {
         if known.settings == settings {
             return Judged::Unchanged;
         }
-        match NewBuild::load(self.engine, name, known.build.clone(), settings) {
+        match self.load(name, known.build.clone(), settings) {
             Ok(build) => Judged::New(Box::new(build)),
             Err(why) => {
                 let (digest, why) = (Some(known.build.0.clone()), format!("the running build {why}"));
@@ -268,7 +272,7 @@ impl Judge<'_> {
         if known.trusted.0 == new.digest {
             return None;
         }
-        let loaded = NewBuild::load(self.engine, name, known.trusted.clone(), new.settings.clone());
+        let loaded = self.load(name, known.trusted.clone(), new.settings.clone());
         loaded.map_err(|why| self.tell_unusable(name, &known.trusted.0, &why)).ok()
     }
 
@@ -277,9 +281,20 @@ impl Judge<'_> {
         let digest = self.provenance.history().live(name).filter(|digest| there != Some(digest))?;
         let loaded = self.provenance.examine_remembered(name, &digest).and_then(|file| {
             let build = (file.digest, file.bytes.into());
-            NewBuild::load(self.engine, name, build, self.config.plugins.of(name)).map_err(|why| anyhow!("it {why}"))
+            self.load(name, build, self.config.plugins.of(name)).map_err(|why| anyhow!("it {why}"))
         });
         loaded.map_err(|error| self.tell_unusable(name, &digest, &error)).ok()
+    }
+
+    fn load(
+        &self,
+        name: &PluginName,
+        build: (Digest, Arc<[u8]>),
+        settings: PluginConfig,
+    ) -> Result<NewBuild, LoadError> {
+        // Only plugins that are used are judged.
+        let role = self.config.used_plugins().get(name).copied().unwrap_or(Role::Handler);
+        NewBuild::load(self.engine, name, build, settings, role)
     }
 
     fn tell_unusable(&self, name: &PluginName, digest: &Digest, why: &dyn fmt::Display) {
@@ -291,15 +306,17 @@ impl Judge<'_> {
     }
 
     fn problem(&self, name: &PluginName, refused: &Refused) -> String {
-        let routes: Vec<String> = self
-            .config
-            .routes
-            .iter()
-            .filter(|route| route.handler == *name)
-            .map(|route| format!("`{}`", route.name))
-            .collect();
-        let noun = if routes.len() == 1 { "route" } else { "routes" };
-        format!("error: plugin `{name}` of {noun} {}: {}", routes.join(", "), refused.why)
+        let routes = self.config.routes.iter().filter(|route| route.handler == *name).map(|route| route.name.as_str());
+        let routes: Vec<String> = routes.map(|route| format!("`{route}`")).collect();
+        let projections = self.config.projections.iter().filter(|projection| projection.plugin == *name);
+        let projections: Vec<String> = projections.map(|projection| format!("`{}`", projection.name)).collect();
+        let noun = match (routes.len(), projections.len()) {
+            (0, 1) => "projection",
+            (0, _) => "projections",
+            (1, _) => "route",
+            _ => "routes",
+        };
+        format!("error: plugin `{name}` of {noun} {}: {}", [routes, projections].concat().join(", "), refused.why)
     }
 }
 

@@ -6,6 +6,7 @@ mod config;
 mod dlq;
 mod emit;
 mod plugins;
+mod projection;
 mod reach;
 mod routes;
 mod run;
@@ -68,7 +69,10 @@ enum Verb {
     /// See the plugins, find out what they need, lock their digests, roll a build back.
     #[command(subcommand)]
     Plugins(plugins::Verb),
-    /// How the running host stands: changes, plugins, routes.
+    /// Read models: how they stand, rebuild, rollback, what is in them.
+    #[command(subcommand)]
+    Projection(projection::Verb),
+    /// How the running host stands: changes, plugins, routes, projections.
     #[command(after_help = "Example: watch tidemill status")]
     Status,
     /// Let the running host look at configuration, schemas and plugins now, and say what came of it. SIGHUP does the same.
@@ -106,6 +110,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Verb::Routes(verb) => routes::routes(config, output, verb),
         Verb::Dlq(verb) => block_on(dlq::dlq(config, output, verb)),
         Verb::Plugins(verb) => block_on(plugins::plugins(config, output, verb)),
+        Verb::Projection(verb) => block_on(projection::projection(config, output, verb)),
         Verb::Status => block_on(status::status(config, output)),
         Verb::Reload => block_on(status::reload(config, output)),
         Verb::Config(verb) => config::config(config, verb),

@@ -1,10 +1,11 @@
 //! Reaching a running host from another process of the same machine.
 //!
-//! `tidemill status`, `tidemill plugins` and `tidemill reload` ask the host itself. And one process holds the embedded log, so
+//! `tidemill status`, `plugins`, `projection` and `reload` ask the host itself. And one process holds the embedded log, so
 //! `tidemill emit` and `tidemill dlq` work beside it through the same socket, which only the same user can open. Requests and
 //! answers are JSON, one per line; the protocol is between two builds of the same binary and promises nothing to others.
 
 mod client;
+mod documents;
 mod server;
 mod wire;
 
@@ -13,8 +14,22 @@ use std::path::{Path, PathBuf};
 
 use tidemill_core::config::{BrokerConfig, RuntimeConfig};
 
+use tidemill_core::read_model::Positions;
+
 pub use client::Remote;
 pub use server::Server;
+
+/// What may be asked of a projection that runs in a host.
+#[derive(Debug, Clone)]
+pub enum Order {
+    Rebuild,
+    Cancel,
+    RollBack,
+    Pause,
+    Resume,
+    /// Begin anew behind these positions.
+    Reset(Positions),
+}
 
 /// Unix allows 108 bytes for a socket's path, some systems fewer.
 const MAX_SOCKET_PATH: usize = 100;

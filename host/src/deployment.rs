@@ -71,8 +71,9 @@ impl NewBuild {
         name: &PluginName,
         (digest, bytes): (Digest, Arc<[u8]>),
         settings: PluginConfig,
+        role: Role,
     ) -> Result<Self, LoadError> {
-        let plugin = Arc::new(engine.load(name, &bytes, &settings, Role::Handler)?);
+        let plugin = Arc::new(engine.load(name, &bytes, &settings, role)?);
         Ok(Self { plugin, digest, bytes, settings })
     }
 }

@@ -87,6 +87,14 @@ pub fn load_config(path: &Path) -> Result<Loaded> {
     if let config::BrokerConfig::Embedded { dir } = &mut config.broker {
         *dir = machine.beside(dir);
     }
+    if let config::ReadModelsConfig::Sqlite { dir } = &mut config.read_models {
+        *dir = machine.beside(dir);
+    }
+    if let Some(tls) = config.http.as_mut().and_then(|http| http.tls.as_mut()) {
+        for file in [&mut tls.cert_file, &mut tls.key_file].into_iter().chain(&mut tls.client_ca_file) {
+            *file = machine.beside(file);
+        }
+    }
     Ok(Loaded { path: path.to_owned(), text, config })
 }
 

@@ -8,6 +8,7 @@
 //! (hints)  (when)    (what, checked) (who runs)
 //! ```
 //!
+//! [`gateway`] lets people and programs in over HTTP, [`stores`] opens the read models that projections write.
 //! [`plugins`] and [`provenance`] know the plugins' files, [`control`] lets other processes of this machine reach a running
 //! host, [`status`] is what they see.
 
@@ -22,11 +23,13 @@ pub mod deployment;
 pub mod exit;
 pub mod feed;
 pub mod files;
+pub mod gateway;
 pub mod plugins;
 pub mod provenance;
 pub mod reload;
 pub mod signal;
 pub mod status;
+pub mod stores;
 pub mod summary;
 pub mod supervisor;
 pub mod telemetry;

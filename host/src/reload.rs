@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
-use tidemill_core::config::{PluginConfig, RuntimeConfig};
+use tidemill_core::config::RuntimeConfig;
 use tidemill_core::name::PluginName;
 use tidemill_core::trial::Grounds;
 use tidemill_engine::Engine;
@@ -35,6 +35,7 @@ pub struct Reloader {
     pub provenance: Arc<Provenance>,
     pub supervisor: Arc<Supervisor>,
     report: Mutex<Report>,
+    succeeded: Mutex<Option<SystemTime>>,
     /// What was told not to be used.
     told: Mutex<BTreeSet<String>>,
 }
@@ -70,7 +71,13 @@ impl Reloader {
         provenance: Arc<Provenance>,
         supervisor: Arc<Supervisor>,
     ) -> Arc<Self> {
-        Arc::new(Self { path, engine, provenance, supervisor, report: Mutex::default(), told: Mutex::default() })
+        let (report, succeeded, told) = Default::default();
+        Arc::new(Self { path, engine, provenance, supervisor, report, succeeded, told })
+    }
+
+    /// When a change was applied last.
+    pub fn last_success(&self) -> Option<SystemTime> {
+        *self.succeeded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn report(&self) -> Report {
@@ -171,7 +178,9 @@ impl Reloader {
         let served: BTreeSet<PluginName> = self.supervisor.running().await.plugins.keys().cloned().collect();
         self.blocking(move |Provenance { folder, .. }| {
             let without_route = folder.names().into_iter().filter(|name| !served.contains(name));
-            let without_route = without_route.map(|name| format!("`{name}.wasm`: no route names it as its `handler`"));
+            let without_route = without_route.map(|name| {
+                format!("`{name}.wasm`: no route names it as its `handler`, and no projection as its `plugin`")
+            });
             let others = folder.others().into_iter().map(|other| format!("`{}`: {}", other.file, other.why));
             without_route.chain(others).collect()
         })
@@ -194,9 +203,10 @@ impl Reloader {
         if let Some(kept) = self.supervisor.roll_back_trial(name).await? {
             return Ok(kept);
         }
+        let config = Arc::clone(&self.supervisor.running().await.config);
         let build = self.blocking({
-            let (engine, settings, name) = (Arc::clone(&self.engine), self.settings(name).await, name.clone());
-            move |provenance| previous_build(provenance, &engine, &name, settings)
+            let (engine, name) = (Arc::clone(&self.engine), name.clone());
+            move |provenance| previous_build(provenance, &engine, &name, &config)
         });
         let build = build.await??;
         let (kept, bytes) = (build.digest.clone(), Arc::clone(&build.bytes));
@@ -226,16 +236,15 @@ impl Reloader {
         Ok(released)
     }
 
-    async fn settings(&self, name: &PluginName) -> PluginConfig {
-        self.supervisor.running().await.config.plugins.of(name)
-    }
-
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Provenance) -> T + Send + 'static) -> Result<T> {
         let provenance = Arc::clone(&self.provenance);
         tokio::task::spawn_blocking(move || work(&provenance)).await.context("reading the plugins' files")
     }
 
     fn tell(&self, ok: bool, text: String) {
+        if ok {
+            *self.succeeded.lock().unwrap_or_else(PoisonError::into_inner) = Some(SystemTime::now());
+        }
         self.note(|report| {
             if ok {
                 report.applied += 1
@@ -260,11 +269,14 @@ fn previous_build(
     provenance: &Provenance,
     engine: &Engine,
     name: &PluginName,
-    settings: PluginConfig,
+    config: &RuntimeConfig,
 ) -> Result<NewBuild> {
     let previous = provenance.history().previous(name);
     let digest = previous.ok_or_else(|| anyhow!("no build of `{name}` before the present one is remembered"))?;
     let file = provenance.examine_remembered(name, &digest)?;
     let build = (file.digest, file.bytes.into());
-    NewBuild::load(engine, name, build, settings).map_err(|why| anyhow!("the build {digest} {why}"))
+    let role = config.used_plugins().get(name).copied();
+    let role = role.ok_or_else(|| anyhow!("nothing uses the plugin `{name}`"))?;
+    NewBuild::load(engine, name, build, config.plugins.of(name), role)
+        .map_err(|why| anyhow!("the build {digest} {why}"))
 }

@@ -1,10 +1,14 @@
 //! How a running host stands, as text for a person and as JSON for a program. It is made in the host and shown in another
 //! process, so everything here travels.
 
+mod projections;
+
 use std::fmt;
 use std::time::SystemTime;
 
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
+use tidemill_core::projection::{Projection, ProjectionState, ProjectionStatus};
 use tidemill_core::trial::Trial;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -12,6 +16,8 @@ use time::format_description::well_known::Rfc3339;
 use crate::deployment::Deployment;
 use crate::reload::{LastReload, Reloader, Report};
 use crate::summary::Summary;
+
+pub use projections::{Details, Projections, progress, word};
 
 /// A running host.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,6 +32,7 @@ pub struct Status {
     /// What lies in the plugins folder and is not run, each with the reason.
     pub unused: Vec<String>,
     pub routes: Summary,
+    pub projections: Vec<ProjectionStatus>,
 }
 
 /// A plugin in service.
@@ -76,6 +83,9 @@ impl Status {
     /// Looks at everything that runs.
     pub async fn of(reloader: &Reloader, broker: &str, started: SystemTime) -> Self {
         let unused = reloader.unused().await.unwrap_or_else(|error| vec![format!("{error:#}")]);
+        // The stores are asked without holding up a takeover.
+        let view = reloader.supervisor.view();
+        let projections = join_all(view.projections.iter().map(|projection| stand(projection))).await;
         let running = reloader.supervisor.running().await;
         let routes = Summary::of(running.routes().map(|route| (route.config.name.as_str(), route.stats.summary())));
         Self {
@@ -88,20 +98,25 @@ impl Status {
             plugins: running.plugins.values().map(PluginStatus::of).collect(),
             unused,
             routes,
+            projections,
         }
     }
 }
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { version, pid, broker, configuration, started, reload, plugins, unused, routes } = self;
+        let Self { version, pid, broker, configuration, started, reload, plugins, unused, routes, projections } = self;
         writeln!(f, "tidemill {version}, process {pid}, since {started}, {configuration}, broker {broker}")?;
         writeln!(f, "changes: {reload}\n")?;
         writeln!(f, "{}", Table(plugins))?;
         for file in unused {
             writeln!(f, "not used: {file}")?;
         }
-        write!(f, "{routes}")
+        write!(f, "{routes}")?;
+        if !projections.is_empty() {
+            write!(f, "\n{}", Projections(projections))?;
+        }
+        Ok(())
     }
 }
 
@@ -116,6 +131,20 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
+}
+
+/// How a projection stands; if the store does not answer, at least that.
+async fn stand(projection: &Projection) -> ProjectionStatus {
+    projection.status().await.unwrap_or_else(|error| ProjectionStatus {
+        name: projection.config.name.to_string(),
+        state: ProjectionState::Waiting { reason: error.to_string() },
+        active: None,
+        previous: None,
+        building: None,
+        rebuild: None,
+        rebuild_failure: None,
+        degraded: false,
+    })
 }
 
 // === impl PluginStatus ===

@@ -1,4 +1,4 @@
-//! What runs: routes, the plugins behind them, their state; and how one set of them takes over from another.
+//! What runs: routes, projections, the plugins behind them, their state; and how one set of them takes over from another.
 //!
 //! A takeover touches only what has changed. A route whose own settings changed is stopped (what it holds is settled first)
 //! and started again; a route whose plugin or schemas changed goes on, and what
@@ -6,6 +6,7 @@
 //! opened, the routes that were stopped for it go on as they were, and nothing else has been touched.
 
 mod builds;
+mod projections;
 mod routes;
 mod takeover;
 
@@ -13,23 +14,32 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tidemill_core::config::RuntimeConfig;
 use tidemill_core::name::PluginName;
 use tidemill_core::pipeline::Route;
 use tidemill_core::port::Broker;
+use tidemill_core::projection::Projection;
+use tidemill_core::read_model::ReadModelStore;
 use tidemill_core::state::StateSpace;
+use tidemill_gateway::Catalogue;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex as AsyncMutex, MutexGuard, watch};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard, OnceCell, watch};
 use tokio::task::JoinHandle;
 
 use crate::candidate::{Current, Known, SchemaSet};
 use crate::deployment::Deployment;
 use crate::provenance::Provenance;
 
+use projections::RunningProjection;
+
 pub use takeover::Changes;
 
 /// How long the committers of state have after the last route has ended.
 const COMMITTERS_GRACE: Duration = Duration::from_secs(5);
+
+/// How long projections have at least, when routes have used up the grace period.
+const LAST_COMMIT: Duration = Duration::from_secs(1);
 
 /// Holds everything that runs, and is the only one that starts, swaps and stops it.
 pub struct Supervisor {
@@ -37,6 +47,8 @@ pub struct Supervisor {
     guests: Handle,
     provenance: Arc<Provenance>,
     host: String,
+    store: OnceCell<Arc<dyn ReadModelStore>>,
+    view: ArcSwap<View>,
     running: AsyncMutex<Running>,
 }
 
@@ -46,8 +58,18 @@ pub struct Running {
     pub plugins: BTreeMap<PluginName, Deployment>,
     schemas: SchemaSet,
     routes: Vec<RunningRoute>,
+    projections: Vec<RunningProjection>,
     spaces: HashMap<PluginName, Space>,
     stopped: bool,
+}
+
+/// What runs, for those who ask often and must not wait for a takeover.
+pub struct View {
+    pub config: Arc<RuntimeConfig>,
+    pub catalogue: Arc<Catalogue>,
+    pub plugins: Vec<Deployment>,
+    pub routes: Vec<Arc<Route>>,
+    pub projections: Vec<Arc<Projection>>,
 }
 
 struct RunningRoute {
@@ -75,19 +97,44 @@ impl Supervisor {
         schemas: SchemaSet,
     ) -> Arc<Self> {
         let running = Running {
-            config: Arc::new(RuntimeConfig { routes: Vec::new(), ..(*config).clone() }),
+            config: Arc::new(RuntimeConfig { routes: Vec::new(), projections: Vec::new(), ..(*config).clone() }),
             plugins: BTreeMap::new(),
             schemas,
             routes: Vec::new(),
+            projections: Vec::new(),
             spaces: HashMap::new(),
             stopped: false,
         };
-        Arc::new(Self { broker, guests, provenance, host: host_name(), running: AsyncMutex::new(running) })
+        let (host, store, view) = (host_name(), OnceCell::new(), ArcSwap::from_pointee(View::of(&running)));
+        Arc::new(Self { broker, guests, provenance, host, store, view, running: AsyncMutex::new(running) })
     }
 
     /// What runs, held still while the guard lives.
     pub async fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().await
+    }
+
+    /// What ran when something was changed last. Waits for nobody.
+    pub fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// To be called after every change.
+    fn show(&self, running: &Running) {
+        self.view.store(Arc::new(View::of(running)));
+    }
+
+    /// Routes and projections that ended although nobody stopped them, each as a sentence; nothing while something is being
+    /// changed.
+    pub fn ended(&self) -> Vec<String> {
+        let Ok(running) = self.running.try_lock() else { return Vec::new() };
+        if running.stopped {
+            return vec!["the host is stopping".to_owned()];
+        }
+        let routes = running.routes.iter().filter(|one| one.task.is_finished());
+        let routes = routes.map(|one| format!("route `{}` has ended", one.route.config.name));
+        let projections = running.projections.iter().filter(|one| one.task.is_finished());
+        routes.chain(projections.map(|one| format!("projection `{}` has ended", one.projection.config.name))).collect()
     }
 
     /// What a candidate is compared with.
@@ -114,6 +161,9 @@ impl Supervisor {
         for one in &running.routes {
             one.stop.send_replace(true);
         }
+        for one in &running.projections {
+            one.stop.send_replace(true);
+        }
         let deadline = tokio::time::Instant::now() + grace;
         let mut late = 0;
         for one in &mut running.routes {
@@ -125,6 +175,8 @@ impl Supervisor {
         if late > 0 {
             tracing::warn!(?grace, late, "Routes are late; what they hold is delivered again at the next start");
         }
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        projections::end(std::mem::take(&mut running.projections), left.max(LAST_COMMIT)).await;
         for space in running.spaces.values() {
             space.stop.send_replace(true);
         }
@@ -134,6 +186,29 @@ impl Supervisor {
                 tracing::warn!(%plugin, "State is not committed in time; the deliveries come back at the next start");
                 space.task.abort();
             }
+        }
+    }
+}
+
+// === impl View ===
+
+impl View {
+    fn of(running: &Running) -> Self {
+        let Running { config, schemas, .. } = running;
+        let ingest = config.http.as_ref().map_or(Vec::new(), |http| http.ingest.clone());
+        let catalogue = Catalogue::new(
+            config.streams.clone(),
+            config.projections.clone(),
+            Arc::clone(&schemas.schemas),
+            config.schemas.on_missing,
+            ingest,
+        );
+        Self {
+            config: Arc::clone(config),
+            catalogue: Arc::new(catalogue),
+            plugins: running.plugins.values().cloned().collect(),
+            routes: running.routes().cloned().collect(),
+            projections: running.projections().cloned().collect(),
         }
     }
 }

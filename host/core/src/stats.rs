@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::FailureKind;
 
-use distribution::Timer;
+pub(crate) use distribution::Timer;
 pub use distribution::{BOUNDS, Distribution};
 
 /// Counters of one route since the process started.

@@ -53,7 +53,7 @@ pub(super) enum Verb {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Which {
-    /// Only those of this route.
+    /// Only those of this route or projection.
     #[arg(long)]
     route: Option<String>,
     /// Only those with this reason; docs/dead-letters.md lists them.
@@ -64,7 +64,8 @@ pub(super) struct Which {
 impl Which {
     /// A name that nothing can have is a typo, not an empty answer.
     fn check(&self, config: &RuntimeConfig) -> Result<()> {
-        let routes: Vec<&str> = config.routes.iter().map(|route| route.name.as_str()).collect();
+        let routes = config.routes.iter().map(|route| route.name.as_str());
+        let routes = routes.chain(config.projections.iter().map(|projection| projection.name.as_str())).collect();
         let reasons: Vec<&str> = FailureKind::ALL.iter().map(|kind| kind.code()).collect();
         for (flag, given, known) in [("--route", &self.route, routes), ("--reason", &self.reason, reasons)] {
             if let Some(given) = given.as_deref().filter(|given| !known.contains(given)) {
@@ -85,16 +86,19 @@ pub(super) async fn dlq(path: &Path, output: Output, verb: Verb) -> Result<ExitC
         which.check(&config)?;
     }
     let reached = Reached::reach(&config).await?;
-    let result = act(reached.admin.as_ref(), output, verb).await;
+    let result = act(&config, reached.admin.as_ref(), output, verb).await;
     reached.close().await?;
     result
 }
 
-async fn act(admin: &dyn Admin, output: Output, verb: Verb) -> Result<ExitCode> {
+async fn act(config: &RuntimeConfig, admin: &dyn Admin, output: Output, verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::List { which, limit } => list(admin, output, &which, limit).await,
         Verb::Show { id } => show(admin, output, id).await,
-        Verb::Redrive { ids, which, all, dry_run } => redrive(admin, output, ids, &which, all, dry_run).await,
+        Verb::Redrive { ids, which, all, dry_run } => {
+            let chosen = choose(config, admin, ids, &which, all).await?;
+            redrive(admin, output, &chosen, dry_run).await
+        }
         Verb::Discard { ids } => discard(admin, output, &ids).await,
     }
 }
@@ -165,17 +169,9 @@ fn page(view: &DeadLetterView<'_>) -> String {
     lines.join("\n")
 }
 
-async fn redrive(
-    admin: &dyn Admin,
-    output: Output,
-    ids: Vec<u64>,
-    which: &Which,
-    all: bool,
-    dry_run: bool,
-) -> Result<ExitCode> {
-    let chosen = choose(admin, ids, which, all).await?;
+async fn redrive(admin: &dyn Admin, output: Output, chosen: &[StoredDeadLetter], dry_run: bool) -> Result<ExitCode> {
     let (mut redriven, mut gone) = (0, 0);
-    for stored in &chosen {
+    for stored in chosen {
         let redrive =
             dead_letter::redrive(stored).with_context(|| format!("dead letter {}", stored.id)).coded(Kind::BadData)?;
         if dry_run {
@@ -205,22 +201,46 @@ async fn redrive(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn choose(admin: &dyn Admin, ids: Vec<u64>, which: &Which, all: bool) -> Result<Vec<StoredDeadLetter>> {
+/// The dead letters to redrive. Those of projections are passed over when they are not named by id: an event cannot be folded
+/// later than those behind it.
+async fn choose(
+    config: &RuntimeConfig,
+    admin: &dyn Admin,
+    ids: Vec<u64>,
+    which: &Which,
+    all: bool,
+) -> Result<Vec<StoredDeadLetter>> {
     let by_filter = which.route.is_some() || which.reason.is_some();
     if ids.is_empty() && !all && !by_filter {
         bail!("name dead letters by id, `--route`, `--reason`, or `--all`");
     }
+    let is_projection = |name: &str| config.projections.iter().any(|projection| projection.name.as_str() == name);
+    if let Some(name) = which.route.as_deref().filter(|name| is_projection(name)) {
+        return Err(folded_in_order(name)).coded(Kind::BadData);
+    }
     if ids.is_empty() {
-        return Ok(select(admin, which, usize::MAX).await?.into_iter().map(|(stored, _)| stored).collect());
+        let found = select(admin, which, usize::MAX).await?.into_iter();
+        let of_routes = found.filter(|(_, letter)| !is_projection(letter.route.as_str()));
+        return Ok(of_routes.map(|(stored, _)| stored).collect());
     }
     let mut chosen = Vec::new();
     for id in ids {
-        match admin.dead_letter(id).await.map_err(exit::broker)? {
-            Some(stored) => chosen.push(stored),
-            None => bail!("there is no dead letter {id}; nothing was done"),
+        let stored = admin.dead_letter(id).await.map_err(exit::broker)?;
+        let Some(stored) = stored else { bail!("there is no dead letter {id}; nothing was done") };
+        let letter = decode(&stored)?;
+        if is_projection(letter.route.as_str()) {
+            let why = folded_in_order(letter.route.as_str());
+            return Err(why).with_context(|| format!("dead letter {id}")).coded(Kind::BadData);
         }
+        chosen.push(stored);
     }
     Ok(chosen)
+}
+
+fn folded_in_order(projection: &str) -> anyhow::Error {
+    anyhow!(
+        "`{projection}` is a projection, which folds events in their order: repair the plugin, then `tidemill projection rebuild {projection}` folds all of them again; nothing was done"
+    )
 }
 
 async fn discard(admin: &dyn Admin, output: Output, ids: &[u64]) -> Result<ExitCode> {

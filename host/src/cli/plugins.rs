@@ -198,9 +198,13 @@ fn examine(config: &RuntimeConfig, name: &PluginName) -> Result<Description> {
     let provenance = Provenance::open(&config.plugins)?;
     let file = provenance.examine(name).map_err(|refused| anyhow!(refused.why))?;
     let engine = app::engine(config, compile::compiler())?;
-    let plugin = engine
-        .load(name, &file.bytes, &config.plugins.of(name), Role::Handler)
-        .with_context(|| format!("`{}`", file.path.display()))?;
+    let load = |role| engine.load(name, &file.bytes, &config.plugins.of(name), role);
+    let plugin = match config.used_plugins().get(name) {
+        Some(role) => load(*role),
+        // Nothing uses it yet: it is looked at for what it is.
+        None => load(Role::Handler).or_else(|error| load(Role::Projection).map_err(|_| error)),
+    };
+    let plugin = plugin.with_context(|| format!("`{}`", file.path.display()))?;
     Ok(plugin.describe().clone())
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     feed: Option<PathBuf>,
 
-    /// End when everything is settled, and print a summary.
+    /// End when everything is settled and folded, and print a summary. The gateway does not listen meanwhile.
     #[arg(long)]
     until_idle: bool,
 }
@@ -37,6 +37,9 @@ pub(super) async fn run(path: &Path, output: Output, args: Args) -> Result<ExitC
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(signal::watch(stop.clone()));
     tokio::spawn(signal::reload(app.requests().clone()));
+    if !args.until_idle {
+        app.listen().await?;
+    }
     let _control = control::Server::start(Arc::clone(&app)).await?;
     let working = async {
         if let Some(file) = &args.feed {

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use async_trait::async_trait;
 use tidemill_core::config::RouteConfig;
-use tidemill_core::name::PluginName;
+use tidemill_core::name::{PluginName, ProjectionName};
 use tidemill_core::port::{
     Admin, Backlog, BrokerError, DeadLetterQuery, Outgoing, Published, Redrive, StoredDeadLetter,
 };
@@ -15,7 +15,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
-use super::{pointer, socket_path};
+use super::{Order, pointer, socket_path};
 use crate::status::Status;
 
 use super::wire::{Answer, Request, WireDeadLetter, WireOutgoing};
@@ -64,6 +64,24 @@ impl Remote {
 
     pub async fn release(&self, plugin: &PluginName) -> Result<String, BrokerError> {
         told(self.ask(Request::Release { plugin: plugin.to_string() }).await?)
+    }
+
+    /// Asks something of a projection. Answers what was done, in a sentence.
+    pub async fn order(&self, projection: &ProjectionName, order: Order) -> Result<String, BrokerError> {
+        told(self.ask(Request::Projection { name: projection.to_string(), order: order.into() }).await?)
+    }
+
+    /// A document, or a page of documents; the parameters are those of the gateway's URL.
+    pub async fn documents(
+        &self,
+        collection: String,
+        key: Option<String>,
+        params: Vec<(String, String)>,
+    ) -> Result<serde_json::Value, BrokerError> {
+        match self.ask(Request::Documents { collection, key, params }).await? {
+            Answer::Documents(answer) => Ok(answer),
+            _ => Err(unexpected()),
+        }
     }
 
     async fn ask(&self, request: Request) -> Result<Answer, BrokerError> {

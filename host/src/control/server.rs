@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::wire::{Answer, Request, WireDeadLetter, WireError, WireOutgoing, WirePublished};
-use super::{pointer, socket_dir, socket_path};
+use super::{Order, documents, pointer, socket_dir, socket_path};
 use crate::app::App;
 use crate::exit;
 
@@ -129,6 +129,12 @@ async fn answer(request: Request, app: &App) -> Result<Answer, WireError> {
             let kept = app.reloader().roll_back(&plugin).await.map_err(failed)?;
             Answer::Told(format!("{kept} of `{plugin}` serves again; the build after it is quarantined"))
         }
+        Request::Projection { name, order } => {
+            Answer::Told(carry_out(app, &name, order.into_order().map_err(refused)?).await?)
+        }
+        Request::Documents { collection, key, params } => {
+            Answer::Documents(documents::answer(app, &collection, key, &params).await?)
+        }
         Request::Release { plugin } => {
             let plugin = PluginName::try_new(&plugin).map_err(refused)?;
             match app.reloader().release(&plugin).await.map_err(failed)? {
@@ -137,6 +143,35 @@ async fn answer(request: Request, app: &App) -> Result<Answer, WireError> {
             }
         }
     })
+}
+
+async fn carry_out(app: &App, name: &str, order: Order) -> Result<String, WireError> {
+    let view = app.reloader().supervisor.view();
+    let projection = view.projections.iter().find(|projection| projection.config.name.as_str() == name);
+    let known = || view.projections.iter().map(|one| one.config.name.to_string()).collect::<Vec<_>>().join(", ");
+    let projection = projection.ok_or_else(|| {
+        WireError::Refused(format!("the running host has no projection `{name}`; it has: {}", known()))
+    })?;
+    match order {
+        Order::Rebuild => projection.rebuild().await.map(|started| {
+            format!(
+                "copy {} of `{name}` is being filled; `tidemill projection status {name}` says how far it is",
+                started.copy
+            )
+        }),
+        Order::Cancel => projection.cancel().await.map(|()| format!("the rebuild of `{name}` is given up")),
+        Order::RollBack => {
+            let back = projection.roll_back().await;
+            back.map(|()| format!("the copy before serves `{name}` again, and catches up"))
+        }
+        Order::Pause => projection.pause().await.map(|()| format!("`{name}` is paused, also over a restart")),
+        Order::Resume => projection.resume().await.map(|()| format!("`{name}` goes on")),
+        Order::Reset(from) => {
+            let reset = projection.reset(from).await;
+            reset.map(|()| format!("an empty copy serves `{name}`, and is filled from there on"))
+        }
+    }
+    .map_err(refused)
 }
 
 async fn publish(messages: Vec<WireOutgoing>, broker: &Arc<dyn Broker>) -> Result<Answer, WireError> {

@@ -1,5 +1,6 @@
 //! What goes over the control socket.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
@@ -14,6 +15,7 @@ use tidemill_core::port::{
 };
 use tidemill_core::subject::Subject;
 
+use super::Order;
 use crate::status::Status;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,6 +41,27 @@ pub(super) enum Request {
     Release {
         plugin: String,
     },
+    Projection {
+        name: String,
+        order: WireOrder,
+    },
+    /// Documents of a read model; the parameters are those of the URL.
+    Documents {
+        collection: String,
+        key: Option<String>,
+        params: Vec<(String, String)>,
+    },
+}
+
+/// What is asked of a projection.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum WireOrder {
+    Rebuild,
+    Cancel,
+    RollBack,
+    Pause,
+    Resume,
+    Reset(BTreeMap<String, u64>),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,6 +69,8 @@ pub(super) enum Answer {
     Status(Box<Status>),
     /// What was done, in a sentence.
     Told(String),
+    /// A document or a page of documents, as the gateway would give it.
+    Documents(serde_json::Value),
     Published(Vec<Result<WirePublished, WireError>>),
     DeadLetters(Vec<WireDeadLetter>),
     DeadLetter(Option<WireDeadLetter>),
@@ -121,6 +146,37 @@ impl WireMessage {
             subject: Subject::try_new(&self.subject)?,
             headers: self.headers.into_iter().collect::<Headers>(),
             payload: Bytes::from(BASE64.decode(&self.payload).context("decoding a payload")?),
+        })
+    }
+}
+
+impl From<Order> for WireOrder {
+    fn from(order: Order) -> Self {
+        match order {
+            Order::Rebuild => Self::Rebuild,
+            Order::Cancel => Self::Cancel,
+            Order::RollBack => Self::RollBack,
+            Order::Pause => Self::Pause,
+            Order::Resume => Self::Resume,
+            Order::Reset(from) => {
+                Self::Reset(from.into_iter().map(|(stream, sequence)| (stream.to_string(), sequence)).collect())
+            }
+        }
+    }
+}
+
+impl WireOrder {
+    pub(super) fn into_order(self) -> Result<Order> {
+        Ok(match self {
+            Self::Rebuild => Order::Rebuild,
+            Self::Cancel => Order::Cancel,
+            Self::RollBack => Order::RollBack,
+            Self::Pause => Order::Pause,
+            Self::Resume => Order::Resume,
+            Self::Reset(from) => {
+                let named = |(stream, sequence): (String, u64)| Ok((StreamName::try_new(&stream)?, sequence));
+                Order::Reset(from.into_iter().map(named).collect::<Result<_>>()?)
+            }
         })
     }
 }

@@ -76,6 +76,7 @@ impl Supervisor {
         let drain = config.plugins.drain_timeout;
         self.tell_concluded(&name, deployment, &concluded, &standing);
         self.reserve(&mut running, &name);
+        self.show(&running);
         drop(running);
         self.retire(vec![Arc::clone(&concluded.gone)], drain);
         let provenance = Arc::clone(&self.provenance);
@@ -123,8 +124,9 @@ impl Supervisor {
         }
     }
 
-    /// Swaps what serves the routes of one plugin.
+    /// Swaps what serves the routes and projections of one plugin.
     pub(super) fn reserve(&self, running: &mut Running, plugin: &PluginName) {
+        self.reserve_projections(running, plugin);
         let routes: Vec<Arc<Route>> = running.routes.iter().map(|one| Arc::clone(&one.route)).collect();
         for route in routes.iter().filter(|route| route.config.handler == *plugin) {
             if let Some(serving) = self.serving(running, plugin) {
@@ -170,15 +172,18 @@ impl Supervisor {
         deployment.refuse_gone(&bad, &Grounds::Asked.to_string());
         let drain = config.plugins.drain_timeout;
         self.reserve(&mut running, name);
+        self.show(&running);
         self.retire(vec![gone], drain);
         Ok(bad)
     }
 
     /// Forgets that a file was refused, so that the next look tries it again.
     pub async fn forget_refusal(&self, name: &PluginName) {
-        if let Some(deployment) = self.running.lock().await.plugins.get_mut(name) {
+        let mut running = self.running.lock().await;
+        if let Some(deployment) = running.plugins.get_mut(name) {
             deployment.refused = None;
         }
+        self.show(&running);
     }
 }
 

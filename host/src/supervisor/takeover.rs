@@ -19,13 +19,20 @@ use crate::provenance::Refused;
 /// What a takeover did, for the log.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Changes {
-    pub started: Vec<String>,
-    pub restarted: Vec<String>,
-    pub stopped: Vec<String>,
+    pub routes: Moves,
+    pub projections: Moves,
     /// Plugins with another build, and files that were refused.
     pub plugins: Vec<String>,
     pub refused: Vec<String>,
     pub schemas: bool,
+}
+
+/// What began and ended, by name.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Moves {
+    pub started: Vec<String>,
+    pub restarted: Vec<String>,
+    pub stopped: Vec<String>,
 }
 
 /// The routes of a candidate, sorted by what has to happen to them.
@@ -49,6 +56,7 @@ impl Supervisor {
         if running.config.streams != candidate.config.streams {
             self.broker.provision(&candidate.config.streams).await.map_err(exit::broker)?;
         }
+        let store = self.store(&candidate.config).await?;
         let Candidate { config, schemas, builds, mut behind, refused, reconciled } = candidate;
         let mut changes = Changes { schemas: running.schemas.files != schemas.files, ..Changes::default() };
 
@@ -80,6 +88,7 @@ impl Supervisor {
         };
 
         // Nothing below can fail.
+        self.stop_projections(&mut running, &config, &mut changes).await;
         for (_, deployment) in plugins.iter_mut().filter(|(name, _)| reconciled.contains(*name)) {
             deployment.refused = None;
         }
@@ -90,13 +99,17 @@ impl Supervisor {
                 deployment.refused = Some((refused, SystemTime::now()));
             }
         }
-        let needed = |name: &PluginName| config.routes.iter().any(|route| route.handler == *name);
+        let used = config.used_plugins();
+        let needed = |name: &PluginName| used.contains_key(name);
         gone.extend(plugins.iter().filter(|(name, _)| !needed(name)).map(|(_, one)| Arc::clone(one.build().current())));
         plugins.retain(|name, _| needed(name));
+        drop(used);
         running.config = config;
         running.schemas = schemas;
         let before = std::mem::replace(&mut running.plugins, plugins);
         self.serve(&mut running, &plan, sources, &mut changes);
+        self.serve_projections(&mut running, store, &mut changes);
+        self.show(&running);
         self.greet(&running, &before);
         self.retire(gone, running.config.plugins.drain_timeout);
         Ok(changes)
@@ -121,7 +134,7 @@ impl Supervisor {
                 one.task.abort();
             }
             let stays = plan.routes.iter().any(|(route, _)| route.name == one.route.config.name);
-            if stays { changes.restarted.push(name) } else { changes.stopped.push(name) }
+            changes.routes.ended(name, stays);
         }
         stopped
     }
@@ -165,7 +178,6 @@ impl Supervisor {
     ) {
         let mut before: HashMap<String, RunningRoute> =
             running.routes.drain(..).map(|one| (one.route.config.name.to_string(), one)).collect();
-        let restarted = changes.restarted.clone();
         for (config, _) in &plan.routes {
             let name = config.name.to_string();
             let Some(serving) = self.serving(running, &config.handler) else { continue };
@@ -175,9 +187,7 @@ impl Supervisor {
             } else if let Some(source) = sources.remove(&name) {
                 let route = self.fresh_route(running, config, serving, source);
                 running.routes.push(self.start(route));
-                if !restarted.contains(&name) {
-                    changes.started.push(name);
-                }
+                changes.routes.began(name);
             }
         }
     }
@@ -205,6 +215,22 @@ impl Plan {
     }
 }
 
+// === impl Moves ===
+
+impl Moves {
+    /// Something ended; `stays` if it begins again.
+    pub(super) fn ended(&mut self, name: String, stays: bool) {
+        if stays { self.restarted.push(name) } else { self.stopped.push(name) }
+    }
+
+    /// Something began that had not just ended.
+    pub(super) fn began(&mut self, name: String) {
+        if !self.restarted.contains(&name) {
+            self.started.push(name);
+        }
+    }
+}
+
 // === impl Changes ===
 
 impl Changes {
@@ -215,12 +241,16 @@ impl Changes {
 
 impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { routes, projections, plugins, refused, schemas: _ } = self;
         let lists = [
-            ("routes started", &self.started),
-            ("routes restarted", &self.restarted),
-            ("routes stopped", &self.stopped),
-            ("plugins loaded", &self.plugins),
-            ("plugin files refused", &self.refused),
+            ("routes started", &routes.started),
+            ("routes restarted", &routes.restarted),
+            ("routes stopped", &routes.stopped),
+            ("projections started", &projections.started),
+            ("projections restarted", &projections.restarted),
+            ("projections stopped", &projections.stopped),
+            ("plugins loaded", plugins),
+            ("plugin files refused", refused),
         ];
         let mut parts: Vec<String> = lists
             .into_iter()

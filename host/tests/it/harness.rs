@@ -1,6 +1,7 @@
 //! A folder with a configuration, a broker behind it, and the binary run in it.
 
 mod host;
+mod http;
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -20,6 +21,7 @@ use tidemill_core::retry::RetryPolicy;
 use tidemill_core::subject::{Subject, SubjectPattern};
 
 pub(crate) use self::host::Host;
+pub(crate) use self::http::{Answer, ask};
 
 /// The repository.
 pub(crate) fn root() -> PathBuf {

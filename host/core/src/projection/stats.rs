@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::FailureKind;
+use crate::stats::{Distribution, Timer};
 
 /// Counters of one projection. Those of a rebuild are apart: its events are not new.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct ProjectionStats {
     batches: AtomicU64,
     dead_lettered: Mutex<BTreeMap<&'static str, u64>>,
     /// Microseconds from an event's arrival in the host to its commit.
-    times: Mutex<Histogram<u64>>,
+    times: Mutex<Timer>,
 }
 
 /// A copy of the counters at one moment.
@@ -47,15 +47,10 @@ pub struct ProjectionSummary {
     pub p99_us: u64,
 }
 
-/// Longest time that the histogram tells apart; what takes longer is counted as this.
-const LONGEST_MICROS: u64 = 3_600_000_000;
-
 // === impl ProjectionStats ===
 
 impl ProjectionStats {
     pub fn new() -> Self {
-        #[allow(clippy::expect_used, reason = "the bounds are constants, and the tests construct one")]
-        let times = Histogram::new_with_bounds(1, LONGEST_MICROS, 2).expect("constant bounds are valid");
         Self {
             received: AtomicU64::new(0),
             folded: AtomicU64::new(0),
@@ -64,7 +59,7 @@ impl ProjectionStats {
             rebuilt: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             dead_lettered: Mutex::new(BTreeMap::new()),
-            times: Mutex::new(times),
+            times: Mutex::default(),
         }
     }
 
@@ -92,9 +87,9 @@ impl ProjectionStats {
 
     /// Each time with the number of events that took it.
     pub(super) fn took(&self, times: impl IntoIterator<Item = (Duration, u64)>) {
-        let mut histogram = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut timer = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         for (time, count) in times {
-            histogram.saturating_record_n((time.as_micros() as u64).max(1), count);
+            timer.record_many(time, count);
         }
     }
 
@@ -110,14 +105,14 @@ impl ProjectionStats {
             dead_lettered_by_reason: by_reason.into_iter().map(|(code, count)| (code.to_owned(), count)).collect(),
             rebuilt: self.rebuilt.load(Relaxed),
             batches: self.batches.load(Relaxed),
-            p50_us: times.value_at_quantile(0.5),
-            p99_us: times.value_at_quantile(0.99),
+            p50_us: times.micros_at(0.5),
+            p99_us: times.micros_at(0.99),
         }
     }
 
-    /// The histogram of the times in microseconds, for the metrics.
-    pub fn times(&self) -> Histogram<u64> {
-        self.times.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// From an event's arrival in the host to its commit.
+    pub fn durations(&self) -> Distribution {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner).distribution()
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Distribution {
 
 /// Records times in constant memory, to two digits.
 #[derive(Debug)]
-pub(super) struct Timer {
+pub(crate) struct Timer {
     micros: Histogram<u64>,
     /// Exact, which the histogram is not.
     sum: Duration,
@@ -35,16 +35,22 @@ pub(super) struct Timer {
 // === impl Timer ===
 
 impl Timer {
-    pub(super) fn record(&mut self, time: Duration) {
+    pub(crate) fn record(&mut self, time: Duration) {
         self.micros.saturating_record((time.as_micros() as u64).max(1));
         self.sum = self.sum.saturating_add(time);
     }
 
-    pub(super) fn micros_at(&self, quantile: f64) -> u64 {
+    /// So many at once that took the same.
+    pub(crate) fn record_many(&mut self, time: Duration, count: u64) {
+        self.micros.saturating_record_n((time.as_micros() as u64).max(1), count);
+        self.sum = self.sum.saturating_add(time.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX)));
+    }
+
+    pub(crate) fn micros_at(&self, quantile: f64) -> u64 {
         self.micros.value_at_quantile(quantile)
     }
 
-    pub(super) fn distribution(&self) -> Distribution {
+    pub(crate) fn distribution(&self) -> Distribution {
         let mut cumulative = [0; BOUNDS.len()];
         for step in self.micros.iter_recorded() {
             // What was recorded may be anything up to this; a value is counted where all that it may be fits.
@@ -60,7 +66,7 @@ impl Timer {
     }
 
     #[cfg(test)]
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.micros.distinct_values()
     }
 }

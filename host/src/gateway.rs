@@ -1,0 +1,210 @@
+//! The host as the HTTP gateway sees it: what may be asked by anybody, at any time, without waiting for a takeover.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::join_all;
+use tidemill_core::failure::{Failure, FailureKind};
+use tidemill_core::name::ProjectionName;
+use tidemill_core::pipeline::Route;
+use tidemill_core::port::{BrokerError, Outgoing, Published};
+use tidemill_core::projection::{self, Projection};
+use tidemill_core::read_model::WaitFor;
+use tidemill_gateway::metrics::{
+    PluginMetrics, ProjectionLag, ProjectionMetrics, ReloadMetrics, RouteMetrics, Snapshot,
+};
+use tidemill_gateway::{Answer, Catalogue, Health, ReadModel, Runtime, Waited};
+use tokio::time::{Instant, timeout};
+
+use crate::app::App;
+use crate::deployment::Deployment;
+use crate::status;
+
+/// A probe or a scrape must end although the broker or a store does not answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[async_trait]
+impl Runtime for App {
+    fn catalogue(&self) -> Arc<Catalogue> {
+        Arc::clone(&self.reloader().supervisor.view().catalogue)
+    }
+
+    async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Result<Published, BrokerError>> {
+        self.broker().publish(messages).await
+    }
+
+    fn read_model(&self, collection: &str) -> Option<ReadModel> {
+        let view = self.reloader().supervisor.view();
+        let find = |projection: &Arc<Projection>| {
+            let declared = projection.config.collections.iter().find(|it| it.name.as_str() == collection)?;
+            let active = projection.view();
+            let has = active.as_ref().and_then(|active| active.collections.iter().find(|it| it.name == declared.name));
+            Some(ReadModel {
+                projection: projection.config.name.clone(),
+                collection: has.unwrap_or(declared).clone(),
+                store: Arc::clone(&projection.store),
+                copy: active.as_ref().filter(|_| has.is_some()).map(|active| active.copy.clone()),
+            })
+        };
+        view.projections.iter().find_map(find)
+    }
+
+    async fn wait_for(&self, projection: &ProjectionName, target: &WaitFor, deadline: Instant) -> Waited {
+        let Some(projection) = self.projection(projection) else { return Waited::Behind(BTreeMap::new()) };
+        match projection.wait_for(&target.stream, target.sequence, deadline).await {
+            projection::Waited::Fresh => Waited::Fresh,
+            projection::Waited::Behind { positions } => Waited::Behind(positions),
+        }
+    }
+
+    async fn ask(&self, projection: &ProjectionName, name: &str, params: Bytes) -> Result<Answer, Failure> {
+        let gone = || Failure::new(FailureKind::Unavailable, format!("the projection `{projection}` does not run"));
+        let projection = self.projection(projection).ok_or_else(gone)?;
+        let positions = projection.view().map(|active| active.positions).unwrap_or_default();
+        // Guests run on their own threads.
+        let name = name.to_owned();
+        let asked = self.reloader().engine.runtime().spawn(async move { projection.ask(&name, &params).await });
+        let body = asked.await.map_err(|error| Failure::new(FailureKind::Trap, error.to_string()))??;
+        Ok(Answer { body, positions })
+    }
+
+    async fn health(&self) -> Health {
+        let view = self.reloader().supervisor.view();
+        let mut health = Health { broker: self.broker_fault().await, ..Health::default() };
+        if !self.reloader().engine.ticker_alive() {
+            health.plugins.push("the engine's clock stands still, no guest can be interrupted".to_owned());
+        }
+        // Until the first takeover nothing runs; afterwards plugins are there, or their routes are not.
+        let routes = self.config().routes.iter().map(|route| route.name.as_str());
+        let routes = routes.filter(|name| !view.routes.iter().any(|route| route.config.name.as_str() == *name));
+        health
+            .unbound
+            .extend(routes.filter(|_| view.routes.is_empty()).map(|name| format!("route `{name}` has not begun")));
+        health.unbound.extend(self.reloader().supervisor.ended());
+        health
+    }
+
+    async fn metrics(&self) -> Snapshot {
+        let view = self.reloader().supervisor.view();
+        let (routes, projections, broker_fault) = tokio::join!(
+            join_all(view.routes.iter().map(|route| self.route_metrics(route))),
+            join_all(view.projections.iter().map(|projection| projection_metrics(projection))),
+            self.broker_fault(),
+        );
+        let report = self.reloader().report();
+        let plugins = view.plugins.iter().map(|one| plugin_metrics(one, &routes, &view.routes)).collect();
+        Snapshot {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            broker: self.broker().kind().to_owned(),
+            broker_connected: broker_fault.is_none(),
+            started: self.started(),
+            reloads: ReloadMetrics {
+                applied: report.applied,
+                refused: report.refused,
+                last_success: self.reloader().last_success(),
+            },
+            ticker_alive: self.reloader().engine.ticker_alive(),
+            resident_bytes: resident_bytes(),
+            routes,
+            plugins,
+            projections,
+        }
+    }
+}
+
+// === impl App ===
+
+impl App {
+    fn projection(&self, name: &ProjectionName) -> Option<Arc<Projection>> {
+        let view = self.reloader().supervisor.view();
+        view.projections.iter().find(|projection| projection.config.name == *name).cloned()
+    }
+
+    /// Why the broker does not answer, if it does not. Without a stream there is nothing to ask it for.
+    async fn broker_fault(&self) -> Option<String> {
+        let stream = &self.config().streams.first()?.name;
+        match timeout(PATIENCE, self.broker().bounds(stream)).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!("it has not answered for {PATIENCE:?}")),
+        }
+    }
+
+    async fn route_metrics(&self, route: &Route) -> RouteMetrics {
+        let backlog = timeout(PATIENCE, self.broker().backlog(&route.config)).await;
+        RouteMetrics {
+            name: route.config.name.to_string(),
+            counts: route.stats.summary(),
+            measures: route.stats.measures(),
+            backlog: backlog.ok().and_then(Result::ok),
+            lag: None,
+        }
+    }
+}
+
+fn plugin_metrics(deployment: &Deployment, counted: &[RouteMetrics], routes: &[Arc<Route>]) -> PluginMetrics {
+    let description = deployment.plugin().describe();
+    let vitals = deployment.generation().vitals();
+    let mut traps = BTreeMap::new();
+    let of_plugin = routes.iter().zip(counted).filter(|(route, _)| route.config.handler == deployment.name);
+    for (code, count) in of_plugin.flat_map(|(_, counted)| &counted.measures.failed) {
+        if FailureKind::ALL.iter().any(|kind| kind.is_crash() && kind.code() == code) {
+            *traps.entry(code.clone()).or_default() += count;
+        }
+    }
+    let refused = u64::from(deployment.refused.is_some());
+    PluginMetrics {
+        name: deployment.name.to_string(),
+        digest: deployment.digest().to_string(),
+        world: description.world(),
+        generation: deployment.number(),
+        on_probation: deployment.trial().is_some_and(|trial| trial.is_open()),
+        loads: BTreeMap::from([("taken".to_owned(), deployment.issued()), ("refused".to_owned(), refused)]),
+        traps,
+        calls: vitals.calls,
+        busy: vitals.busy,
+        compile: description.compile_time,
+        memory_bytes: None,
+        instances: description.instances as u64,
+        instances_in_use: None,
+        outgrown: vitals.outgrown,
+    }
+}
+
+async fn projection_metrics(projection: &Projection) -> ProjectionMetrics {
+    let counts = projection.stats.summary();
+    let status = timeout(PATIENCE, projection.status()).await.ok().and_then(Result::ok);
+    let active = status.as_ref().and_then(|status| status.active.as_ref());
+    let lag = active.iter().flat_map(|copy| {
+        copy.lag.iter().map(|(stream, lag)| ProjectionLag {
+            stream: stream.clone(),
+            position: copy.positions.get(stream).copied().unwrap_or(0),
+            events: lag.events,
+            age: Duration::try_from_secs_f64(lag.seconds).unwrap_or_default(),
+        })
+    });
+    ProjectionMetrics {
+        name: projection.config.name.to_string(),
+        state: status::word(&projection.state()).to_owned(),
+        received: counts.received,
+        folded: counts.folded,
+        skipped: counts.skipped,
+        retried: counts.retried,
+        batches: counts.batches,
+        dead_lettered: counts.dead_lettered_by_reason,
+        durations: projection.stats.durations(),
+        degraded: status.as_ref().is_some_and(|status| status.degraded),
+        rebuilding: status.as_ref().is_some_and(|status| status.building.is_some()),
+        lag: lag.collect(),
+    }
+}
+
+/// What the process has in memory; `None` where the system does not tell.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+}
