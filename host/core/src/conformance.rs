@@ -6,6 +6,8 @@
 //! stand on one server, at the same time and beside what earlier runs have left there.
 //!
 //! Time is real here, not paused, because a server's clock cannot be.
+//!
+//! [`read_models`] is the same for stores of read models.
 
 #![allow(clippy::unwrap_used, reason = "a case fails by panicking")]
 
@@ -14,6 +16,7 @@ mod committing;
 mod dead_letters;
 mod parking;
 mod publishing;
+pub mod read_models;
 mod reading;
 mod restart;
 mod reviewing;

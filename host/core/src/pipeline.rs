@@ -126,7 +126,7 @@ impl Build {
         }
     }
 
-    fn open_trial(&self) -> Option<Arc<Trial>> {
+    pub(crate) fn open_trial(&self) -> Option<Arc<Trial>> {
         match self {
             Build::OnTrial(trial) if trial.is_open() => Some(Arc::clone(trial)),
             _ => None,

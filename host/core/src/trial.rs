@@ -10,6 +10,8 @@
 //! after the probation. The same goes for an event about which neither build proves anything; a build for which nothing
 //! speaks when its time is over is rolled back.
 
+mod asking;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,6 +22,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::config::Probation;
 use crate::failure::Failure;
 use crate::generation::{Generation, Vitals};
+
+pub(crate) use asking::{Asking, ask};
 
 /// A new build beside the one that it replaced.
 pub struct Trial {

@@ -1,4 +1,4 @@
-//! The seam of a real component: imports and the export, between plain values and generated types. Its counterpart for
+//! The seam of a real component: imports and exports, between plain values and generated types. Its counterpart for
 //! native builds is [`testing::stand_in`](crate::testing).
 //!
 //! Texts and data are moved, not copied: what the host wrote into this instance's memory is what the handler gets.
@@ -8,15 +8,19 @@ use std::sync::Once;
 use std::time::Duration;
 
 pub use crate::bindings::exports::tidemill::plugin::event_handler::Guest;
+pub use crate::bindings::projection::exports::tidemill::plugin::event_projection::Guest as ProjectionGuest;
+use crate::bindings::projection::tidemill::plugin::read_model;
+pub use crate::bindings::queries::exports::tidemill::plugin::queries::Guest as QueriesGuest;
 pub use crate::bindings::tidemill::plugin::types::{Context as RawContext, Event as RawEvent, Failure as RawFailure};
 use crate::bindings::tidemill::plugin::{config, emit, host, log, state, types};
 use crate::emit::Outgoing;
 use crate::failure::Verdict;
 use crate::log::Level;
+use crate::read_model::ReadModelError;
 use crate::state::StateError;
-use crate::{Context, EmitError, Event, Failure, Handler, Outcome, Raw};
+use crate::{Context, EmitError, Event, Failure, Handler, Outcome, Projection, Queries, Question, Raw};
 
-/// The export: reads the event, calls the handler, translates the outcome.
+/// The export of a handler: reads the event, calls the handler, translates the outcome.
 pub fn handle<H: Handler>(event: RawEvent, context: RawContext) -> Result<(), RawFailure> {
     report_panics();
     call::<H>(lift_event(event), &lift_context(context)).map_err(lower_failure)
@@ -24,6 +28,23 @@ pub fn handle<H: Handler>(event: RawEvent, context: RawContext) -> Result<(), Ra
 
 fn call<H: Handler>(event: Event<Raw>, context: &Context) -> Outcome {
     H::handle(event.read()?, context)
+}
+
+/// The export of a projection.
+pub fn apply<P: Projection>(event: RawEvent, context: RawContext) -> Result<(), RawFailure> {
+    report_panics();
+    fold::<P>(lift_event(event), &lift_context(context)).map_err(lower_failure)
+}
+
+fn fold<P: Projection>(event: Event<Raw>, context: &Context) -> Outcome {
+    P::apply(event.read()?, context)
+}
+
+/// The export of a projection that answers questions.
+pub fn query<P: Queries>(name: String, params: Vec<u8>) -> Result<Vec<u8>, RawFailure> {
+    report_panics();
+    let answer = P::query(&Question::new(name, params)).map_err(lower_failure)?;
+    Ok(answer.to_string().into_bytes())
 }
 
 /// Sends a panic's message and place to the host's log, before the abort that the host sees as a trap.
@@ -116,6 +137,29 @@ pub(crate) fn state_list(prefix: &str, after: Option<&str>, limit: u32) -> Resul
     state::list(prefix, after, limit).map_err(lift_state_error)
 }
 
+pub(crate) fn document_get(collection: &str, key: &str) -> Result<Option<Vec<u8>>, ReadModelError> {
+    read_model::get(collection, key).map_err(lift_read_model_error)
+}
+
+pub(crate) fn document_put(collection: &str, key: &str, body: &[u8]) -> Result<(), ReadModelError> {
+    read_model::put(collection, key, body).map_err(lift_read_model_error)
+}
+
+pub(crate) fn document_delete(collection: &str, key: &str) -> Result<(), ReadModelError> {
+    read_model::delete(collection, key).map_err(lift_read_model_error)
+}
+
+pub(crate) fn document_find(
+    collection: &str,
+    field: &str,
+    value: &[u8],
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<(String, Vec<u8>)>, ReadModelError> {
+    let found = read_model::find(collection, field, value, after, limit).map_err(lift_read_model_error)?;
+    Ok(found.into_iter().map(|document| (document.key, document.body)).collect())
+}
+
 pub(crate) fn config_get(key: &str) -> Option<String> {
     config::get(key)
 }
@@ -152,6 +196,17 @@ fn lift_state_error(error: state::StateError) -> StateError {
         state::StateError::InvalidKey(text) => StateError::InvalidKey(text),
         state::StateError::Limit(text) => StateError::Limit(text),
         state::StateError::Unavailable(text) => StateError::Unavailable(text),
+    }
+}
+
+fn lift_read_model_error(error: read_model::ReadModelError) -> ReadModelError {
+    match error {
+        read_model::ReadModelError::NoCollection(text) => ReadModelError::NoCollection(text),
+        read_model::ReadModelError::NoIndex(text) => ReadModelError::NoIndex(text),
+        read_model::ReadModelError::Invalid(text) => ReadModelError::Invalid(text),
+        read_model::ReadModelError::ReadOnly(text) => ReadModelError::ReadOnly(text),
+        read_model::ReadModelError::Limit(text) => ReadModelError::Limit(text),
+        read_model::ReadModelError::Unavailable(text) => ReadModelError::Unavailable(text),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Context {
-    /// The route of `runtime.yaml` that delivers the event.
+    /// The route of `runtime.yaml` that delivers the event, or the projection that folds it.
     pub route: String,
     /// 1 for the first attempt.
     pub attempt: u32,

@@ -8,19 +8,27 @@ use serde::de::DeserializeOwned;
 
 use crate::{Failure, reject};
 
-/// What [`Handler::Data`](crate::Handler::Data) may be. Implemented for everything that `serde` can read, and for [`Raw`].
+/// What [`Handler::Data`](crate::Handler::Data) and [`Projection::Data`](crate::Projection::Data) may be. Implemented for everything that `serde` can read, and for [`Raw`].
 pub trait FromData: Sized {
     /// Reads the data, or rejects the event.
     fn from_data(data: Raw) -> Result<Self, Failure>;
 }
 
-/// The data byte for byte, for handlers of other formats than JSON.
+/// The data byte for byte: for formats other than JSON, and for plugins that take events of several types.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Raw(pub Vec<u8>);
 
+impl Raw {
+    /// The data, read as JSON of this type, for plugins that take events of several types. What does not fit is rejected, with
+    /// the place and the reason.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        read(&self.0, "the event's data")
+    }
+}
+
 impl<T: DeserializeOwned> FromData for T {
     fn from_data(data: Raw) -> Result<Self, Failure> {
-        serde_json::from_slice(&data.0).map_err(|error| misfit(&data.0, &error))
+        data.read()
     }
 }
 
@@ -38,19 +46,22 @@ impl std::ops::Deref for Raw {
     }
 }
 
+/// Reads JSON, or rejects what `what` names.
+pub(crate) fn read<T: DeserializeOwned>(data: &[u8], what: &str) -> Result<T, Failure> {
+    serde_json::from_slice(data).map_err(|error| misfit(what, data, &error))
+}
+
 // Not generic, so that it exists once in a component, however many types it serves.
-fn misfit(data: &[u8], error: &serde_json::Error) -> Failure {
+fn misfit(what: &str, data: &[u8], error: &serde_json::Error) -> Failure {
     let position = format!(" at line {} column {}", error.line(), error.column());
     let text = error.to_string();
     let problem = text.strip_suffix(&position).unwrap_or(&text);
     if !error.is_data() {
-        return reject(format!("the event's data is not JSON: {text}"));
+        return reject(format!("{what} is not JSON: {text}"));
     }
     match pointer_at(data, offset(data, error.line(), error.column())) {
-        Some(pointer) if !pointer.is_empty() => {
-            reject(format!("the event's data does not fit: `{pointer}`: {problem}"))
-        }
-        _ => reject(format!("the event's data does not fit: {problem}")),
+        Some(pointer) if !pointer.is_empty() => reject(format!("{what} does not fit: `{pointer}`: {problem}")),
+        _ => reject(format!("{what} does not fit: {problem}")),
     }
 }
 

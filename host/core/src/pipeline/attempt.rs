@@ -5,25 +5,21 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use futures_util::FutureExt;
-use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
 use super::place::Place;
-use super::{Build, Route, Serving};
-use crate::config::OnMissing;
+use super::{Route, Serving};
 use crate::effect::{Effects, Emit};
 use crate::envelope::{self, EmitIds};
 use crate::event::Event;
-use crate::failure::{Blame, Failure, FailureKind};
+use crate::failure::{Failure, FailureKind};
 use crate::generation::Generation;
 use crate::hops;
-use crate::json::{self, JsonLimits};
-use crate::port::{Call, Commit, Delivery, Outgoing};
-use crate::schema::SchemaError;
+use crate::incoming::{self, Checks};
+use crate::port::{Call, CallSettings, Commit, Delivery, Outgoing};
 use crate::state::{StateOutcome, StateSpace};
-use crate::text::clean_text;
-use crate::trial::Trial;
+use crate::trial::{self, Asking, Trial};
 
 /// A delivery on its place, on the way to its next attempt.
 pub(super) struct Job {
@@ -95,101 +91,48 @@ struct Attempt<'a> {
     delivery: &'a Delivery,
 }
 
+/// An event that was decoded and is wanted.
+struct Handling<'a> {
+    attempt: &'a Attempt<'a>,
+    event: &'a Event,
+}
+
+// === impl Handling ===
+
+impl Asking for Handling<'_> {
+    type Answer = Outcome;
+
+    fn ask(&self, build: &Generation) -> impl Future<Output = Result<Outcome, Failure>> + Send {
+        self.attempt.handle(self.event, build)
+    }
+
+    fn event(&self) -> &Event {
+        self.event
+    }
+
+    fn settings(&self) -> &CallSettings {
+        &self.attempt.route.settings
+    }
+}
+
 // === impl Attempt ===
 
 impl Attempt<'_> {
     async fn make(&self, decoded: &mut Option<Event>) -> Result<Outcome, Failure> {
-        let event = &*decoded.insert(self.decode()?);
-        let data = self.validate(event)?;
+        let message = &self.delivery.message;
+        let event = &*decoded.insert(incoming::decode(&self.route.config.envelope, message, &self.delivery.origin)?);
+        let data = self.checks().validate(event)?;
         if let Some(filter) = &self.route.config.filter
             && !filter.admits(event, data.as_ref())
         {
             return Ok(Outcome::Skipped);
         }
-        match &self.serving.build {
-            Build::Trusted(generation) => self.handle(event, generation).await,
-            Build::OnTrial(trial) => self.handle_on_trial(event, trial).await,
-        }
+        trial::ask(&Handling { attempt: self, event }, &self.serving.build).await
     }
 
-    fn decode(&self) -> Result<Event, Failure> {
-        envelope::decode(&self.route.config.envelope, &self.delivery.message, &self.delivery.origin)
-            .map_err(|error| Failure::new(FailureKind::Malformed, error.to_string()))
-    }
-
-    /// Parses the data once, for the schema and the filter, and asks the schema.
-    fn validate(&self, event: &Event) -> Result<Option<Value>, Failure> {
-        let data = parse_data(event)?;
-        self.check_schema(event, data.as_ref(), FailureKind::Invalid)?;
-        Ok(data)
-    }
-
-    fn check_schema(&self, event: &Event, data: Option<&Value>, invalid: FailureKind) -> Result<(), Failure> {
-        match self.serving.schemas.check(event, data) {
-            Ok(()) => Ok(()),
-            Err(SchemaError::Missing { .. }) if self.serving.on_missing == OnMissing::Allow => Ok(()),
-            Err(error @ SchemaError::Missing { .. }) if self.serving.on_missing == OnMissing::Warn => {
-                tracing::warn!(
-                    route = %self.route.config.name, event.id = event.id, %error, "Not checked against a schema"
-                );
-                Ok(())
-            }
-            Err(error @ SchemaError::Missing { .. }) => Err(Failure::new(missing(invalid), error.to_string())),
-            Err(error) => Err(Failure::new(invalid, error.to_string())),
-        }
-    }
-
-    /// While the new build is on probation the one before it stands behind it: see [`trial`](crate::trial).
-    async fn handle_on_trial(&self, event: &Event, trial: &Trial) -> Result<Outcome, Failure> {
-        if !trial.is_open() {
-            return self.handle(event, trial.build()).await;
-        }
-        match self.handle(event, &trial.new).await {
-            Err(failure) if failure.kind.is_defect() => match self.handle(event, &trial.previous).await {
-                Ok(outcome) => {
-                    self.tell_broken(event, &failure);
-                    trial.broke(&failure);
-                    Ok(outcome)
-                }
-                // Neither build can: the event's history is its own.
-                Err(second) if second.kind == failure.kind || second.kind.is_crash() => {
-                    trial.answered();
-                    Err(second)
-                }
-                // The build before refuses the event, asks for patience, or no longer fits to schemas and grants that came
-                // with the new one; or the host had a fault. Nothing is proven yet.
-                Err(second) => {
-                    self.tell_undecided(event, &failure);
-                    trial.undecided(&failure);
-                    Err(Failure { provisional: true, ..second })
-                }
-            },
-            Err(failure) if failure.kind.blame() != Blame::Host => {
-                trial.declined();
-                Err(Failure { provisional: true, ..failure })
-            }
-            Err(failure) => Err(failure),
-            Ok(outcome) => {
-                trial.answered();
-                Ok(outcome)
-            }
-        }
-    }
-
-    fn tell_broken(&self, event: &Event, failure: &Failure) {
-        tracing::warn!(
-            route = %self.route.config.name, plugin = %self.route.config.handler, event.id = event.id,
-            reason = failure.kind.code(), digest = failure.digest.as_deref(), error = clean_text(&failure.text, 300),
-            "The new build broke on an event; the one before it handled the event"
-        );
-    }
-
-    fn tell_undecided(&self, event: &Event, failure: &Failure) {
-        tracing::warn!(
-            route = %self.route.config.name, plugin = %self.route.config.handler, event.id = event.id,
-            reason = failure.kind.code(), digest = failure.digest.as_deref(), error = clean_text(&failure.text, 300),
-            "The new build broke on an event that the one before it does not handle either; it is tried again"
-        );
+    fn checks(&self) -> Checks<'_> {
+        let Serving { schemas, on_missing, .. } = self.serving;
+        Checks { schemas, on_missing: *on_missing, name: &self.route.config.name }
     }
 
     async fn handle(&self, event: &Event, generation: &Generation) -> Result<Outcome, Failure> {
@@ -265,7 +208,7 @@ impl Attempt<'_> {
         for (index, emit) in emits.into_iter().enumerate() {
             let to = emit.to.clone();
             let (event, mut message) = envelope::encode_emit(emit, index, parent, &ids, now);
-            self.check_emit(&event).map_err(|failure| {
+            self.checks().check_emit(&event).map_err(|failure| {
                 let text = format!("emit {index} to `{to}` ({}): {}", event.kind, failure.text);
                 let digest = Some(Arc::clone(generation.digest()));
                 Failure { digest, ..Failure::new(FailureKind::EmitInvalid, text) }
@@ -275,25 +218,6 @@ impl Attempt<'_> {
         }
         Ok(outgoing)
     }
-
-    fn check_emit(&self, event: &Event) -> Result<(), Failure> {
-        let data = parse_data(event)?;
-        self.check_schema(event, data.as_ref(), FailureKind::EmitInvalid)
-    }
-}
-
-fn parse_data(event: &Event) -> Result<Option<Value>, Failure> {
-    if event.data.is_empty() || !envelope::holds_json(event) {
-        return Ok(None);
-    }
-    json::parse(&event.data, &JsonLimits::default())
-        .map(Some)
-        .map_err(|error| Failure::new(FailureKind::Malformed, format!("the event's data is not JSON: {error}")))
-}
-
-/// A missing schema of an incoming event is the event's fault, of an emit the plugin's.
-fn missing(invalid: FailureKind) -> FailureKind {
-    if invalid == FailureKind::Invalid { FailureKind::SchemaMissing } else { invalid }
 }
 
 /// What becomes durable for this delivery.

@@ -9,6 +9,7 @@ use super::index_value::IndexValue;
 use super::view::{FoldView, Overlay};
 use crate::json::{self, JsonLimits};
 use crate::limits::Limits;
+use crate::name::CollectionName;
 
 /// Most documents that one `find` answers.
 const MAX_FOUND: usize = 1000;
@@ -114,5 +115,17 @@ impl DocumentSession {
         self.written_bytes += bytes;
         writes.insert(place, document);
         Ok(())
+    }
+}
+
+// === impl DocumentWrites ===
+
+impl DocumentWrites {
+    /// Keys and documents together.
+    pub fn bytes(&self) -> usize {
+        let bytes = |(place, written): (&(CollectionName, String), &Option<Written>)| {
+            place.1.len() + written.as_ref().map_or(0, |document| document.body.len())
+        };
+        self.writes.iter().map(bytes).sum()
     }
 }

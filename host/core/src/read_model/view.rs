@@ -1,4 +1,7 @@
 //! A read model as the events of one batch see it: what is stored, and on top of it what the batch has written so far.
+//!
+//! While a batch is committed the next one is folded already. So what is written lies in two layers: `sealed` is on its way
+//! to the store and is not changed any more, `open` is what the events after it have written.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,14 +23,20 @@ pub struct FoldView {
     store: Arc<dyn ReadModelStore>,
     copy: CopyId,
     collections: Collections,
-    overlay: Mutex<Overlay>,
+    layers: Mutex<Layers>,
+}
+
+#[derive(Default)]
+struct Layers {
+    sealed: Overlay,
+    open: Overlay,
 }
 
 // === impl FoldView ===
 
 impl FoldView {
     pub fn new(store: Arc<dyn ReadModelStore>, copy: CopyId, collections: Collections) -> Arc<Self> {
-        Arc::new(Self { store, copy, collections, overlay: Mutex::default() })
+        Arc::new(Self { store, copy, collections, layers: Mutex::default() })
     }
 
     pub fn copy(&self) -> &CopyId {
@@ -45,31 +54,40 @@ impl FoldView {
 
     /// Takes over what an event wrote: later events of the batch see it.
     pub fn accept(&self, writes: DocumentWrites) {
-        self.overlay().extend(writes.writes);
+        self.layers().open.extend(writes.writes);
     }
 
-    /// Bytes and documents that wait to be committed.
+    /// Bytes and documents that wait to be sealed.
     pub fn pending(&self) -> (usize, usize) {
-        let overlay = self.overlay();
+        let layers = self.layers();
         let bytes = |(key, write): (&(CollectionName, String), &Option<Written>)| {
             key.1.len() + write.as_ref().map_or(0, |document| document.body.len())
         };
-        (overlay.iter().map(bytes).sum(), overlay.len())
+        (layers.open.iter().map(bytes).sum(), layers.open.len())
     }
 
-    /// What the batch wrote. It stays visible until [`forget`](Self::forget).
+    /// What was written since the last seal.
     pub fn writes(&self) -> Vec<DocumentWrite> {
-        let write = |((collection, key), document): (&(CollectionName, String), &Option<Written>)| DocumentWrite {
-            collection: collection.clone(),
-            key: key.clone(),
-            document: document.clone(),
-        };
-        self.overlay().iter().map(write).collect()
+        document_writes(&self.layers().open)
     }
 
-    /// Forgets what the batch wrote: it is committed, or shall be folded again.
+    /// What the batch wrote, to be committed. It stays visible until [`settle`](Self::settle) or [`forget`](Self::forget). A
+    /// batch that was sealed before must have been settled.
+    pub fn seal(&self) -> Vec<DocumentWrite> {
+        let mut layers = self.layers();
+        let open = std::mem::take(&mut layers.open);
+        layers.sealed.extend(open);
+        document_writes(&layers.sealed)
+    }
+
+    /// What was sealed is committed.
+    pub fn settle(&self) {
+        self.layers().sealed.clear();
+    }
+
+    /// Forgets everything that is not committed, or not known to be: it shall be folded again.
     pub fn forget(&self) {
-        self.overlay().clear();
+        *self.layers() = Layers::default();
     }
 
     pub(super) fn collection(&self, name: &str) -> Result<&Collection, DocumentError> {
@@ -78,7 +96,11 @@ impl FoldView {
     }
 
     pub(super) async fn read(&self, collection: &Collection, key: &str) -> Result<Option<Bytes>, DocumentError> {
-        let written = self.overlay().get(&(collection.name.clone(), key.to_owned())).cloned();
+        let place = (collection.name.clone(), key.to_owned());
+        let written = {
+            let layers = self.layers();
+            layers.open.get(&place).or_else(|| layers.sealed.get(&place)).cloned()
+        };
         if let Some(written) = written {
             return Ok(written.map(|document| document.body));
         }
@@ -102,7 +124,11 @@ impl FoldView {
                 .filter(|((name, key), _)| *name == collection.name && after.is_none_or(|after| key.as_str() > after));
             changed.extend(later.map(|((_, key), write)| (key.clone(), write.clone())));
         };
-        of_collection(&self.overlay(), &mut changed);
+        {
+            let layers = self.layers();
+            of_collection(&layers.sealed, &mut changed);
+            of_collection(&layers.open, &mut changed);
+        }
         of_collection(own, &mut changed);
         // Whatever was changed may fall out of what is stored.
         let stored = self.store.find(&self.copy, collection, column, value, after, limit + changed.len());
@@ -117,9 +143,18 @@ impl FoldView {
         Ok(found.into_iter().take(limit).map(|(key, body)| Document { key, body }).collect())
     }
 
-    fn overlay(&self) -> MutexGuard<'_, Overlay> {
-        self.overlay.lock().unwrap_or_else(PoisonError::into_inner)
+    fn layers(&self) -> MutexGuard<'_, Layers> {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn document_writes(overlay: &Overlay) -> Vec<DocumentWrite> {
+    let write = |((collection, key), document): (&(CollectionName, String), &Option<Written>)| DocumentWrite {
+        collection: collection.clone(),
+        key: key.clone(),
+        document: document.clone(),
+    };
+    overlay.iter().map(write).collect()
 }
 
 fn unavailable(error: StoreError) -> DocumentError {

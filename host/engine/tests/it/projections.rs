@@ -314,3 +314,32 @@ async fn imports_of_the_other_role_are_refused_with_what_to_use_instead() {
          what fills collections; a handler may import `emit`, `state`, `log`, `config` and `host`"
     );
 }
+
+#[tokio::test]
+async fn queries_of_another_version_are_refused_and_not_left_out() {
+    let mut resolve = contract("0.1.0");
+    let later = "package tidemill:plugin@0.2.0; interface queries { query: func(name: string) -> string; }";
+    resolve.push_str("later.wit", later).unwrap();
+    let both = "package acme:both;
+        world both { include tidemill:plugin/projection@0.1.0; export tidemill:plugin/queries@0.2.0; }";
+    resolve.push_str("both.wit", both).unwrap();
+    assert_eq!(
+        refusal(Role::Projection, &dummy(&resolve, "both")),
+        "exports `tidemill:plugin/queries` in version 0.2.0, this host calls version 0.1.0; build it with an SDK of that \
+         version"
+    );
+}
+
+#[tokio::test]
+async fn http_is_refused_to_a_projection_unless_a_host_is_granted() {
+    let mut resolve = contract("0.1.0");
+    resolve.push_str("http.wit", "package wasi:http@0.2.10; interface outgoing-handler { handle: func(); }").unwrap();
+    let fetching = "package acme:fetching;
+        world fetching { include tidemill:plugin/projection@0.1.0; import wasi:http/outgoing-handler@0.2.10; }";
+    resolve.push_str("fetching.wit", fetching).unwrap();
+    assert_eq!(
+        refusal(Role::Projection, &dummy(&resolve, "fetching")),
+        "imports what is not granted to it:\n  - `wasi:http/outgoing-handler@0.2.10`: \
+         `plugins.settings.guest.allowed_outbound_hosts: [\"https://HOST\"]` in runtime.yaml would grant it"
+    );
+}

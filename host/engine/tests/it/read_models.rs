@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tidemill_core::config::PluginConfig;
 use tidemill_core::effect::Effects;
+use tidemill_core::event::Event;
 use tidemill_core::failure::Failure;
 use tidemill_core::name::{CollectionName, ProjectionName};
-use tidemill_core::port::{Call, CallSettings, Handler as _, Question};
+use tidemill_core::port::{Call, CallSettings, Handler as _, Question, Role};
 use tidemill_core::read_model::{
-    Batch, Claim, Collection, CopyId, Document, Fence, FieldPath, FoldView, Found, Index, IndexValue, Ledger, NewCopy,
-    Positions, Query, ReadModelStore, StoreError,
+    Batch, Claim, Collection, CopyId, Document, DocumentWrite, Fence, FieldPath, FoldView, Found, Index, IndexValue,
+    Ledger, NewCopy, Positions, Query, ReadModelStore, StoreError,
 };
 use tidemill_engine::Plugin;
 
@@ -40,20 +42,25 @@ pub(crate) fn view(documents: &[(&str, &str, &str)]) -> Arc<FoldView> {
 }
 
 pub(crate) fn view_in(mood: Mood, documents: &[(&str, &str, &str)]) -> Arc<FoldView> {
+    view_of(&[("orders", &["status"]), ("customers", &[])], mood, documents)
+}
+
+/// A read model with these collections, each with the fields that it is indexed by, and these documents.
+pub(crate) fn view_of(collections: &[(&str, &[&str])], mood: Mood, documents: &[(&str, &str, &str)]) -> Arc<FoldView> {
     let documents = documents.iter().map(|(collection, key, body)| {
         ((collection.to_string(), key.to_string()), Bytes::copy_from_slice(body.as_bytes()))
     });
     let store = Shelf { documents: Mutex::new(documents.collect()), mood };
     let copy = CopyId { projection: ProjectionName::try_new("orders").unwrap(), number: 1 };
-    let collection = |name: &str, indexes: &[&str]| {
-        let index = |field: &&str| Index { fields: vec![FieldPath::try_new(field).unwrap()] };
+    let index = |field: &&str| Index { fields: vec![FieldPath::try_new(field).unwrap()] };
+    let collection = |(name, indexes): &(&str, &[&str])| {
         Collection::new(CollectionName::try_new(name).unwrap(), indexes.iter().map(index).collect())
     };
-    FoldView::new(Arc::new(store), copy, [collection("orders", &["status"]), collection("customers", &[])].into())
+    FoldView::new(Arc::new(store), copy, collections.iter().map(collection).collect())
 }
 
 pub(crate) fn load_projection(component: &[u8]) -> Plugin {
-    let loaded = try_load_as(tidemill_core::port::Role::Projection, component, &Default::default());
+    let loaded = try_load_as(Role::Projection, component, &PluginConfig::default());
     loaded.unwrap_or_else(|why| panic!("the guest {why}"))
 }
 
@@ -67,9 +74,17 @@ pub(crate) async fn fold_under(
     view: &Arc<FoldView>,
     settings: &Arc<CallSettings>,
 ) -> Result<Effects, Failure> {
-    let documents = Some(view.session());
-    let (event, origin) = (event("{}"), origin());
-    plugin.handle(Call { event: &event, route: settings, attempt: 1, origin: &origin, state: None, documents }).await
+    fold_event(plugin, view, settings, &event("{}")).await
+}
+
+pub(crate) async fn fold_event(
+    plugin: &Plugin,
+    view: &Arc<FoldView>,
+    settings: &Arc<CallSettings>,
+    event: &Event,
+) -> Result<Effects, Failure> {
+    let (documents, origin) = (Some(view.session()), origin());
+    plugin.handle(Call { event, route: settings, attempt: 1, origin: &origin, state: None, documents }).await
 }
 
 /// Asks a projection the question `revenue` about this read model.
@@ -90,7 +105,7 @@ pub(crate) async fn ask_under(
 /// What waits to be committed: `collection/key` and body, without one for a deleted document.
 pub(crate) fn pending(view: &FoldView) -> Vec<(String, Option<String>)> {
     let text = |body: Bytes| String::from_utf8(body.to_vec()).unwrap();
-    let write = |write: tidemill_core::read_model::DocumentWrite| {
+    let write = |write: DocumentWrite| {
         (format!("{}/{}", write.collection, write.key), write.document.map(|document| text(document.body)))
     };
     view.writes().into_iter().map(write).collect()

@@ -29,7 +29,7 @@ impl Event<Raw> {
     #[must_use]
     #[track_caller]
     pub fn data(mut self, data: impl Serialize) -> Self {
-        self.data = Raw(super::harness::to_json(&data));
+        self.data = Raw(super::stage::to_json(&data));
         self
     }
 

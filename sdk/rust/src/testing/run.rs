@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::EmitError;
 use crate::log::Level;
+use crate::read_model::ReadModelError;
 
 /// What came of one call.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub struct Run {
     pub emits: Vec<Emitted>,
     /// The whole state after the call. As before it unless the call is done.
     pub state: BTreeMap<String, Vec<u8>>,
+    /// All documents after the call, by collection and key. As before it unless the call is done.
+    pub documents: BTreeMap<String, BTreeMap<String, Value>>,
     pub logs: Vec<LogLine>,
 }
 
@@ -38,6 +41,8 @@ pub enum Ended {
     },
     /// An emit was refused, so the call failed, whatever the handler returned.
     Refused(EmitError),
+    /// A document's write was refused, so the event failed, whatever the projection returned.
+    WriteRefused(ReadModelError),
 }
 
 /// An event that was published.
@@ -121,6 +126,44 @@ impl Run {
         match serde_json::from_slice(value) {
             Ok(value) => Some(value),
             Err(error) => panic!("the state's value of {key:?} is not what the test expects: {error}"),
+        }
+    }
+
+    /// A document after the call.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such collection, or the document cannot be read as `T`.
+    #[track_caller]
+    pub fn document<T: DeserializeOwned>(&self, collection: &str, key: &str) -> Option<T> {
+        let document = self.collection(collection).get(key)?;
+        match serde_json::from_value(document.clone()) {
+            Ok(document) => Some(document),
+            Err(error) => panic!("the document {key:?} of {collection:?} is not what the test expects: {error}"),
+        }
+    }
+
+    /// The collection has exactly these keys, given in byte order.
+    #[track_caller]
+    pub fn assert_keys(&self, collection: &str, expected: &[&str]) {
+        let found: Vec<&str> = self.collection(collection).keys().map(String::as_str).collect();
+        assert!(found == expected, "expected the keys {expected:?} in {collection:?}, but found {found:?}");
+    }
+
+    /// A write was refused, with a reason that contains `part`.
+    #[track_caller]
+    pub fn assert_write_refused(&self, part: &str) {
+        match &self.outcome {
+            Ended::WriteRefused(error) if error.to_string().contains(part) => {}
+            other => panic!("expected a refused write because of {part:?}, but it ended as {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn collection(&self, name: &str) -> &BTreeMap<String, Value> {
+        match self.documents.get(name) {
+            Some(collection) => collection,
+            None => panic!("there is no collection {name:?}: `.collection({name:?}, [])` on the harness makes one"),
         }
     }
 

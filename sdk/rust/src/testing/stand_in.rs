@@ -8,21 +8,35 @@ use super::run::{Emitted, LogLine};
 use crate::EmitError;
 use crate::emit::Outgoing;
 use crate::log::Level;
+use crate::read_model::ReadModelError;
 use crate::state::{MAX_LIST, StateError};
+
+pub(super) use super::documents::Collection;
+pub(crate) use super::documents::{document_delete, document_find, document_get, document_put};
 
 /// The longest state key, and the largest value that a default host accepts.
 const MAX_KEY_BYTES: usize = 256;
 const MAX_VALUE_BYTES: usize = 512 * 1024;
 
-/// What surrounds a handler, and stays from call to call.
+/// What kind of plugin is called. A component that imports what its kind has not is refused when it is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Handler,
+    Projection,
+}
+
+/// What surrounds a plugin, and stays from call to call.
 #[derive(Debug, Clone)]
 pub(super) struct World {
+    pub(super) role: Role,
     pub(super) config: BTreeMap<String, String>,
     pub(super) state: BTreeMap<String, Vec<u8>>,
     /// `None`: every subject is granted.
     pub(super) grants: Option<Vec<String>>,
+    pub(super) collections: BTreeMap<String, Collection>,
     pub(super) now: String,
-    pub(super) state_unavailable: bool,
+    /// Whether state and documents are out of reach.
+    pub(super) unavailable: bool,
 }
 
 /// One call: the world as the call sees it, and what the call did.
@@ -30,31 +44,37 @@ pub(super) struct Call {
     pub(super) world: World,
     pub(super) emits: Vec<Emitted>,
     pub(super) logs: Vec<LogLine>,
-    /// The first refused emit.
-    pub(super) refused: Option<EmitError>,
-    /// Route, stream and sequence, from which stable ids are made.
-    origin: String,
+    /// The first refused effect.
+    pub(super) refused: Option<Refused>,
+    /// Route, stream and sequence, from which stable ids are made. `None` while a question is answered.
+    origin: Option<String>,
     drawn: u64,
+}
+
+/// An effect that was refused: it fails the call, whatever the plugin makes of it.
+pub(super) enum Refused {
+    Emit(EmitError),
+    Write(ReadModelError),
 }
 
 thread_local! {
     static CALL: RefCell<Option<Call>> = const { RefCell::new(None) };
 }
 
-/// Runs `handler`, which must not panic, with its imports answered from `world`.
-pub(super) fn with_world<T>(world: World, origin: String, handler: impl FnOnce() -> T) -> (T, Call) {
+/// Runs `plugin`, which must not panic, with its imports answered from `world`.
+pub(super) fn with_world<T>(world: World, origin: Option<String>, plugin: impl FnOnce() -> T) -> (T, Call) {
     let call = Call { world, emits: Vec::new(), logs: Vec::new(), refused: None, origin, drawn: 0 };
     let outer = CALL.replace(Some(call));
-    let result = handler();
-    let Some(call) = CALL.replace(outer) else { unreachable!("a harness inside a handler restores what it replaced") };
+    let result = plugin();
+    let Some(call) = CALL.replace(outer) else { unreachable!("a harness inside a plugin restores what it replaced") };
     (result, call)
 }
 
-fn with_call<T>(import: impl FnOnce(&mut Call) -> T) -> T {
+pub(super) fn with_call<T>(import: impl FnOnce(&mut Call) -> T) -> T {
     CALL.with_borrow_mut(|call| match call {
         Some(call) => import(call),
         None => {
-            panic!("outside of a plugin the host can be asked only inside `tidemill_sdk::testing::Harness::handle`")
+            panic!("outside of a plugin the host can be asked only inside of a harness: see `tidemill_sdk::testing`")
         }
     })
 }
@@ -62,14 +82,17 @@ fn with_call<T>(import: impl FnOnce(&mut Call) -> T) -> T {
 // --- imports ---------------------------------------------------------------------------------------------------------
 
 pub(crate) fn emit(outgoing: Outgoing) -> Result<(), EmitError> {
-    with_call(|call| match check_emit(&outgoing, call.world.grants.as_deref()) {
-        Ok(()) => {
-            call.emits.push(outgoing.into());
-            Ok(())
-        }
-        Err(error) => {
-            call.refused.get_or_insert_with(|| error.clone());
-            Err(error)
+    with_call(|call| {
+        assert!(call.world.role == Role::Handler, "a projection emits nothing; the host refuses one that would");
+        match check_emit(&outgoing, call.world.grants.as_deref()) {
+            Ok(()) => {
+                call.emits.push(outgoing.into());
+                Ok(())
+            }
+            Err(error) => {
+                call.refused.get_or_insert_with(|| Refused::Emit(error.clone()));
+                Err(error)
+            }
         }
     })
 }
@@ -136,7 +159,8 @@ pub(crate) fn now() -> String {
 /// Shaped like the host's ids and as stable, but another number: the host's needs SHA-1.
 pub(crate) fn stable_id(name: &str) -> String {
     with_call(|call| {
-        let text = format!("{}/{name}", call.origin);
+        let Some(origin) = &call.origin else { panic!("a query has no event that a stable id could be made from") };
+        let text = format!("{origin}/{name}");
         let (high, low) = (fnv1a(0xcbf2_9ce4_8422_2325, &text), fnv1a(0x6c62_272e_07bb_0142, &text));
         format!(
             "{:08x}-{:04x}-5{:03x}-8{:03x}-{:012x}",
@@ -196,19 +220,30 @@ fn admits(pattern: &str, subject: &str) -> bool {
 }
 
 fn with_state<T>(key: &str, access: impl FnOnce(&mut BTreeMap<String, Vec<u8>>) -> T) -> Result<T, StateError> {
-    if key.is_empty() || key.len() > MAX_KEY_BYTES || key.chars().any(char::is_control) {
-        let text =
-            format!("`{}` is not a state key: expected 1 to 256 bytes without control characters", key.escape_debug());
-        return Err(StateError::InvalidKey(text));
-    }
+    check_key(key, "a state key").map_err(StateError::InvalidKey)?;
     with_call(|call| {
         check_reachable(call)?;
         Ok(access(&mut call.world.state))
     })
 }
 
+/// State keys and documents' keys keep the same rule.
+pub(super) fn check_key(key: &str, what: &str) -> Result<(), String> {
+    if key.is_empty() || key.len() > MAX_KEY_BYTES || key.chars().any(char::is_control) {
+        return Err(format!(
+            "`{}` is not {what}: expected 1 to 256 bytes without control characters",
+            key.escape_debug()
+        ));
+    }
+    Ok(())
+}
+
 fn check_reachable(call: &Call) -> Result<(), StateError> {
-    if call.world.state_unavailable {
+    assert!(
+        call.world.role == Role::Handler,
+        "a projection has no state, only documents; the host refuses one that uses it"
+    );
+    if call.world.unavailable {
         return Err(StateError::Unavailable("the harness says so".to_owned()));
     }
     Ok(())
@@ -227,15 +262,26 @@ fn fnv1a(seed: u64, text: &str) -> u64 {
 
 // === impl World ===
 
-impl Default for World {
-    fn default() -> Self {
+impl World {
+    pub(super) fn new(role: Role) -> Self {
         Self {
+            role,
             config: BTreeMap::new(),
             state: BTreeMap::new(),
             grants: None,
+            collections: BTreeMap::new(),
             now: "2026-01-01T00:00:00.000Z".to_owned(),
-            state_unavailable: false,
+            unavailable: false,
         }
+    }
+}
+
+// === impl Call ===
+
+impl Call {
+    /// Whether a question is answered; then nothing may be written.
+    pub(super) fn is_query(&self) -> bool {
+        self.origin.is_none()
     }
 }
 

@@ -9,6 +9,8 @@ use crate::prelude::*;
 use crate::state::StateError;
 use crate::{EmitError, FromData};
 
+mod projections;
+
 /// A handler whose behaviour the event names, so that each test reads as one table of cause and effect.
 struct Puppet;
 
@@ -230,7 +232,7 @@ fn raw_data_is_never_parsed() {
 }
 
 #[test]
-#[should_panic(expected = "only inside `tidemill_sdk::testing::Harness::handle`")]
+#[should_panic(expected = "only inside of a harness")]
 fn outside_of_a_harness_there_is_no_host() {
     host::now();
 }

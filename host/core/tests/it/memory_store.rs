@@ -1,0 +1,316 @@
+//! A store of read models in memory that can be away, do its work and lose the answer, or be claimed by another host.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tidemill_core::name::ProjectionName;
+use tidemill_core::read_model::{
+    Batch, Claim, Collection, Copy, CopyId, CopyState, Document, Fence, Found, IndexValue, Ledger, NewCopy, Positions,
+    Query, ReadModelStore, StoreError, Written,
+};
+
+use crate::faulty::Fault;
+
+/// A method that can be made to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Room {
+    Claim,
+    Ledger,
+    Create,
+    Activate,
+    Remove,
+    Commit,
+    Positions,
+    Read,
+}
+
+#[derive(Default)]
+pub(crate) struct MemoryStore {
+    inner: Mutex<Inner>,
+}
+
+/// By collection and key.
+type Documents = BTreeMap<(String, String), Written>;
+
+#[derive(Default)]
+struct Inner {
+    copies: BTreeMap<u64, (Copy, Documents)>,
+    numbers: u64,
+    epoch: u64,
+    holder: Option<String>,
+    paused: bool,
+    faults: HashMap<Room, VecDeque<Fault>>,
+    /// The size of each batch, in events.
+    batches: Vec<u64>,
+    renewals: usize,
+    renew_every: Option<Duration>,
+}
+
+impl MemoryStore {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// The next `times` calls end with this fault.
+    pub(crate) fn fail(&self, room: Room, fault: Fault, times: usize) {
+        self.inner().faults.entry(room).or_default().extend(std::iter::repeat_n(fault, times));
+    }
+
+    /// Another host claims the projection, whoever has it.
+    pub(crate) fn steal(&self, holder: &str) {
+        let mut inner = self.inner();
+        inner.epoch += 1;
+        inner.holder = Some(holder.to_owned());
+    }
+
+    /// And gives it back.
+    pub(crate) fn give_back(&self) {
+        self.inner().holder = None;
+    }
+
+    pub(crate) fn must_renew(&self, every: Duration) {
+        self.inner().renew_every = Some(every);
+    }
+
+    pub(crate) fn renewals(&self) -> usize {
+        self.inner().renewals
+    }
+
+    pub(crate) fn holder(&self) -> Option<String> {
+        self.inner().holder.clone()
+    }
+
+    pub(crate) fn batches(&self) -> Vec<u64> {
+        self.inner().batches.clone()
+    }
+
+    pub(crate) fn copies(&self) -> Vec<Copy> {
+        self.inner().copies.values().map(|(copy, _)| copy.clone()).collect()
+    }
+
+    pub(crate) fn in_state(&self, state: CopyState) -> Option<Copy> {
+        self.copies().into_iter().find(|copy| copy.state == state)
+    }
+
+    pub(crate) fn active(&self) -> Copy {
+        self.in_state(CopyState::Active).expect("an active copy")
+    }
+
+    /// A document of a copy, as text.
+    pub(crate) fn document(&self, number: u64, collection: &str, key: &str) -> Option<String> {
+        let inner = self.inner();
+        let (_, documents) = inner.copies.get(&number)?;
+        let written = documents.get(&(collection.to_owned(), key.to_owned()))?;
+        Some(String::from_utf8(written.body.to_vec()).unwrap())
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap()
+    }
+
+    /// Yields, so that a call is a place where a test can cut, and then does or does not do the work.
+    async fn through<T>(
+        &self,
+        room: Room,
+        work: impl FnOnce(&mut Inner) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        tokio::task::yield_now().await;
+        let answer = {
+            let mut inner = self.inner();
+            let away = || StoreError::Unavailable { store: "memory", reason: "the disk is out".to_owned() };
+            match inner.faults.get_mut(&room).and_then(VecDeque::pop_front) {
+                Some(Fault::Unavailable) => Err(away()),
+                Some(Fault::Refused) => Err(StoreError::Refused("never".to_owned())),
+                Some(Fault::AnswerLost) => work(&mut inner).and(Err(away())),
+                None | Some(Fault::Works) => work(&mut inner),
+            }
+        };
+        tokio::task::yield_now().await;
+        answer
+    }
+}
+
+impl Inner {
+    fn check(&self, fence: &Fence) -> Result<(), StoreError> {
+        if self.epoch == fence.epoch { Ok(()) } else { Err(StoreError::Fenced(fence.projection.clone())) }
+    }
+
+    fn copy(&mut self, id: &CopyId) -> Result<&mut (Copy, Documents), StoreError> {
+        self.copies.get_mut(&id.number).ok_or_else(|| StoreError::NoCopy(id.clone()))
+    }
+}
+
+#[async_trait]
+impl ReadModelStore for MemoryStore {
+    fn kind(&self) -> &'static str {
+        "memory"
+    }
+
+    async fn ledger(&self, _: &ProjectionName) -> Result<Ledger, StoreError> {
+        self.through(Room::Ledger, |inner| {
+            let copies = inner.copies.values().map(|(copy, _)| copy.clone()).collect();
+            Ok(Ledger { copies, paused: inner.paused, holder: inner.holder.clone() })
+        })
+        .await
+    }
+
+    async fn claim(&self, projection: &ProjectionName, holder: &str) -> Result<Claim, StoreError> {
+        let (projection, holder) = (projection.clone(), holder.to_owned());
+        self.through(Room::Claim, |inner| {
+            match &inner.holder {
+                Some(by) if *by != holder => {
+                    return Ok(Claim::Held { by: by.clone(), for_at_least: Duration::from_millis(300) });
+                }
+                _ => inner.holder = Some(holder),
+            }
+            inner.epoch += 1;
+            Ok(Claim::Granted(Fence { projection, epoch: inner.epoch }))
+        })
+        .await
+    }
+
+    async fn renew(&self, fence: &Fence) -> Result<(), StoreError> {
+        let mut inner = self.inner();
+        inner.renewals += 1;
+        inner.check(fence)
+    }
+
+    fn renew_every(&self) -> Option<Duration> {
+        self.inner().renew_every
+    }
+
+    async fn release(&self, fence: &Fence) -> Result<(), StoreError> {
+        let mut inner = self.inner();
+        if inner.check(fence).is_ok() {
+            inner.holder = None;
+        }
+        Ok(())
+    }
+
+    async fn create(&self, fence: &Fence, copy: NewCopy) -> Result<CopyId, StoreError> {
+        self.through(Room::Create, |inner| {
+            inner.check(fence)?;
+            inner.numbers += 1;
+            let id = CopyId { projection: fence.projection.clone(), number: inner.numbers };
+            let now = SystemTime::now();
+            let copy = Copy {
+                id: id.clone(),
+                state: CopyState::Building,
+                digest: copy.digest,
+                created: now,
+                changed: now,
+                positions: copy.positions,
+                folded: 0,
+                dead_lettered: 0,
+                shape: NewCopy::shape(&copy.collections),
+            };
+            inner.copies.insert(id.number, (copy, BTreeMap::new()));
+            Ok(id)
+        })
+        .await
+    }
+
+    async fn activate(&self, fence: &Fence, copy: &CopyId) -> Result<(), StoreError> {
+        self.through(Room::Activate, |inner| {
+            inner.check(fence)?;
+            if inner.copy(copy)?.0.state == CopyState::Active {
+                return Ok(());
+            }
+            inner.copies.retain(|number, (it, _)| it.state != CopyState::Previous || *number == copy.number);
+            for (it, _) in inner.copies.values_mut().filter(|(it, _)| it.state == CopyState::Active) {
+                (it.state, it.changed) = (CopyState::Previous, SystemTime::now());
+            }
+            let (it, _) = inner.copy(copy)?;
+            (it.state, it.changed) = (CopyState::Active, SystemTime::now());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn remove(&self, fence: &Fence, copy: &CopyId) -> Result<(), StoreError> {
+        self.through(Room::Remove, |inner| {
+            inner.check(fence)?;
+            inner.copies.remove(&copy.number);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn set_paused(&self, fence: &Fence, paused: bool) -> Result<(), StoreError> {
+        let mut inner = self.inner();
+        inner.check(fence)?;
+        inner.paused = paused;
+        Ok(())
+    }
+
+    async fn commit(&self, fence: &Fence, copy: &CopyId, batch: Batch) -> Result<(), StoreError> {
+        self.through(Room::Commit, |inner| {
+            inner.check(fence)?;
+            inner.batches.push(batch.folded);
+            let (copy, documents) = inner.copy(copy)?;
+            for (stream, position) in &batch.positions {
+                let before = copy.positions.insert(stream.clone(), *position);
+                assert!(before.is_none_or(|before| before <= *position), "a position goes back");
+            }
+            copy.folded += batch.folded;
+            copy.dead_lettered += batch.dead_lettered;
+            for write in batch.writes {
+                let place = (write.collection.to_string(), write.key);
+                match write.document {
+                    Some(document) => drop(documents.insert(place, document)),
+                    None => drop(documents.remove(&place)),
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn positions(&self, copy: &CopyId) -> Result<Positions, StoreError> {
+        self.through(Room::Positions, |inner| Ok(inner.copy(copy)?.0.positions.clone())).await
+    }
+
+    async fn get(
+        &self,
+        copy: &CopyId,
+        collection: &Collection,
+        key: &str,
+    ) -> Result<(Option<Bytes>, Positions), StoreError> {
+        let document = self.read(copy, collection, key).await?;
+        Ok((document, self.inner().copy(copy)?.0.positions.clone()))
+    }
+
+    async fn read(&self, copy: &CopyId, collection: &Collection, key: &str) -> Result<Option<Bytes>, StoreError> {
+        let place = (collection.name.to_string(), key.to_owned());
+        self.through(Room::Read, |inner| Ok(inner.copy(copy)?.1.get(&place).map(|written| written.body.clone()))).await
+    }
+
+    async fn find(
+        &self,
+        copy: &CopyId,
+        collection: &Collection,
+        column: usize,
+        value: &IndexValue,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        let mut inner = self.inner();
+        let (_, documents) = inner.copy(copy)?;
+        let found = documents.iter().filter(|((name, key), written)| {
+            *name == collection.name.as_str()
+                && after.is_none_or(|after| key.as_str() > after)
+                && written.index_values.get(column) == Some(value)
+        });
+        Ok(found
+            .take(limit)
+            .map(|((_, key), written)| Document { key: key.clone(), body: written.body.clone() })
+            .collect())
+    }
+
+    async fn query(&self, _: &CopyId, _: &Collection, _: &Query, _: Duration) -> Result<Found, StoreError> {
+        Err(StoreError::Refused("nobody asks in these tests".to_owned()))
+    }
+}
