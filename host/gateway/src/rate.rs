@@ -6,18 +6,29 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 /// Addresses with a bucket of their own. A megabyte.
 const MAX_ADDRESSES: usize = 10_000;
 
+/// Full buckets are looked for so often at most.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
 /// Who shares a bucket when there is no room for more.
 const OTHERS: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 pub(crate) struct Rate {
     per_second: f64,
-    buckets: Mutex<HashMap<IpAddr, Bucket>>,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    buckets: HashMap<IpAddr, Bucket>,
+    /// When full buckets were looked for last: that takes a while, and so does filling one.
+    swept: Option<Instant>,
 }
 
 struct Bucket {
@@ -29,26 +40,36 @@ struct Bucket {
 
 impl Rate {
     pub(crate) fn new(per_second: u32) -> Self {
-        Self { per_second: f64::from(per_second), buckets: Mutex::default() }
+        Self { per_second: f64::from(per_second), table: Mutex::default() }
     }
 
     /// Whether one more request is allowed; it is counted then.
     pub(crate) fn allows(&self, address: IpAddr, now: Instant) -> bool {
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut client = client(address);
-        if buckets.len() >= MAX_ADDRESSES && !buckets.contains_key(&client) {
-            buckets.retain(|_, bucket| bucket.level(self.per_second, now) < self.per_second);
-            if buckets.len() >= MAX_ADDRESSES {
-                client = OTHERS;
-            }
-        }
-        let bucket = buckets.entry(client).or_insert(Bucket { left: self.per_second, filled: now });
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = table.place(client(address), self.per_second, now);
+        let bucket = table.buckets.entry(client).or_insert(Bucket { left: self.per_second, filled: now });
         *bucket = Bucket { left: bucket.level(self.per_second, now), filled: now };
         let allowed = bucket.left >= 1.0;
         if allowed {
             bucket.left -= 1.0;
         }
         allowed
+    }
+}
+
+// === impl Table ===
+
+impl Table {
+    /// The client itself, if it has a bucket or there is room for one.
+    fn place(&mut self, client: IpAddr, per_second: f64, now: Instant) -> IpAddr {
+        if self.buckets.len() < MAX_ADDRESSES || self.buckets.contains_key(&client) {
+            return client;
+        }
+        if self.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP_EVERY) {
+            self.swept = Some(now);
+            self.buckets.retain(|_, bucket| bucket.level(per_second, now) < per_second);
+        }
+        if self.buckets.len() < MAX_ADDRESSES { client } else { OTHERS }
     }
 }
 
@@ -75,7 +96,6 @@ fn client(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::time::Duration;
 
     use super::*;
 
@@ -112,9 +132,9 @@ mod tests {
         let allowed = (0..50_000).filter(|number| rate.allows(v4(*number), begun)).count();
         // Each of its own, and one for all others.
         assert_eq!(allowed, MAX_ADDRESSES + 1);
-        assert!(rate.buckets.lock().unwrap().len() <= MAX_ADDRESSES + 1);
+        assert!(rate.table.lock().unwrap().buckets.len() <= MAX_ADDRESSES + 1);
         // Who waited is forgotten, and makes room.
         assert!(rate.allows(v4(1_000_000), begun + Duration::from_secs(2)));
-        assert_eq!(rate.buckets.lock().unwrap().len(), 1);
+        assert_eq!(rate.table.lock().unwrap().buckets.len(), 1);
     }
 }

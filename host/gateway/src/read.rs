@@ -62,11 +62,14 @@ pub(crate) async fn document<B>(service: &Service, request: &Request<B>, collect
     let model = read_model(service, collection)?;
     let options = QueryOptions::parse(&parameters::parse(request.uri().query())?).map_err(bad_query)?;
     wait::until_fresh(service, &model.projection, &options).await?;
+    // No such key was ever written, and not every store takes one.
+    if key.chars().any(char::is_control) {
+        return Err(no_document(collection, &key));
+    }
     let (body, positions) = get(service, collection, &key, wait::timeout(service, &options)).await?;
     let position = reply::position(&positions);
     let Some(body) = body else {
-        let detail = format!("the collection `{collection}` has no document `{key}`");
-        return Err(Problem::new(ProblemKind::NoDocument, detail).header(POSITION, position));
+        return Err(no_document(collection, &key).header(POSITION, position));
     };
     let item = read_model::item(key, &body, &options.fields).map_err(store_problem)?;
     let mut response = reply::json(StatusCode::OK, &item)?;
@@ -92,9 +95,7 @@ async fn get(
     for tried in 1.. {
         let model = read_model(service, collection)?;
         let copy = active(&model)?;
-        // No key with a control character was ever written, and not every store takes one.
-        let asked = if key.chars().any(char::is_control) { "" } else { key };
-        let got = tokio::time::timeout(timeout, model.store.get(copy, &model.collection, asked)).await;
+        let got = tokio::time::timeout(timeout, model.store.get(copy, &model.collection, key)).await;
         match got.unwrap_or(Err(StoreError::TooSlow(timeout))) {
             Err(StoreError::NoCopy(_)) if tried < COPIES_TRIED => {}
             other => return other.map_err(store_problem),
@@ -150,6 +151,10 @@ fn read_model(service: &Service, collection: &str) -> Result<ReadModel, Problem>
 
 fn active(model: &ReadModel) -> Result<&CopyId, Problem> {
     model.copy.as_ref().ok_or_else(|| not_ready(model.collection.name.as_str()))
+}
+
+fn no_document(collection: &str, key: &str) -> Problem {
+    Problem::new(ProblemKind::NoDocument, format!("the collection `{collection}` has no document `{key}`"))
 }
 
 fn not_ready(collection: &str) -> Problem {

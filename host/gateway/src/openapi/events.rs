@@ -3,6 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::{EVERYWHERE, responses};
+use tidemill_core::config::StreamConfig;
+use tidemill_core::subject::SubjectPattern;
+
 use crate::runtime::Catalogue;
 
 const TAKEN: [(&str, &str); 5] = [
@@ -17,8 +20,8 @@ pub(super) fn paths(paths: &mut Map<String, Value>, catalogue: &Catalogue) {
     if !catalogue.ingest.is_empty() {
         paths.insert("/v1/events".to_owned(), json!({ "post": events() }));
     }
-    if !catalogue.streams.is_empty() {
-        paths.insert("/v1/streams/{stream}/{subject}".to_owned(), json!({ "post": raw(catalogue) }));
+    for stream in &catalogue.streams {
+        paths.insert(format!("/v1/streams/{}/{{subject}}", stream.name), json!({ "post": raw(stream) }));
     }
 }
 
@@ -52,18 +55,18 @@ fn events() -> Value {
     })
 }
 
-fn raw(catalogue: &Catalogue) -> Value {
-    let names: Vec<&str> = catalogue.streams.iter().map(|stream| stream.name.as_str()).collect();
+fn raw(stream: &StreamConfig) -> Value {
+    let name = &stream.name;
+    let subjects: Vec<String> = stream.subjects.iter().map(subjects).collect();
     let problems: Vec<_> =
         EVERYWHERE.iter().chain(&TAKEN).copied().chain([("404", "There is no such stream.")]).collect();
     json!({
-        "operationId": "postRaw",
-        "summary": "Publish any body to a subject of a stream (scope `ingest`)",
+        "operationId": format!("post_{name}"),
+        "summary": format!("Publish any body to a subject of the stream `{name}` (scope `ingest`)"),
         "description": "The headers `Content-Type`, `ce-*`, `traceparent` and `tracestate` go with it. Nothing is checked but the address.",
         "parameters": [
-            { "name": "stream", "in": "path", "required": true, "schema": { "enum": names } },
-            { "name": "subject", "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 },
-              "description": "A subject that the stream stores." },
+            { "name": "subject", "in": "path", "required": true, "description": "A subject that the stream stores.",
+              "schema": { "type": "string", "pattern": format!("^({})$", subjects.join("|")) } },
             { "name": "Idempotency-Key", "in": "header", "required": false,
               "schema": { "type": "string", "pattern": "^[!-~]{1,256}$" },
               "description": "What makes sending the body twice the same as once." },
@@ -74,4 +77,19 @@ fn raw(catalogue: &Catalogue) -> Value {
             "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Receipt" } } },
         }}), &problems),
     })
+}
+
+/// A pattern of subjects as a regular expression.
+fn subjects(pattern: &SubjectPattern) -> String {
+    let any = r"[^.*>\s\u0000-\u001f\u007f-\u009f]+";
+    let token = |token: &str| match token {
+        "*" => any.to_owned(),
+        ">" => format!(r"{any}(\.{any})*"),
+        // The other characters of a subject that mean something to a regular expression.
+        plain => plain
+            .chars()
+            .flat_map(|c| (!c.is_alphanumeric() && c != '-' && c != '_').then_some('\\').into_iter().chain([c]))
+            .collect(),
+    };
+    pattern.as_str().split('.').map(token).collect::<Vec<_>>().join(r"\.")
 }

@@ -13,13 +13,10 @@ const READ: [(&str, &str); 4] = [
     ("504", "Not that far yet, or too slow."),
 ];
 
-/// A value of a filter: a plain text, or one in quotes.
-const VALUE: &str = r#"^([^"].*|"([^"\\\u0000-\u001f]|\\["\\/bfnrt])*")?$"#;
+/// A text in quotes.
+const QUOTED: &str = r#""([^"\\\u0000-\u001f]|\\["\\/bfnrt])*""#;
 
-/// The same, but nothing that reads as a value without an order.
-const ORDERED: &str = r#"^(?!(true|false|null)$)([^"].*|"([^"\\\u0000-\u001f]|\\["\\/bfnrt])*")?$"#;
-
-const FIELD: &str = "[A-Za-z0-9_-]{1,30}";
+const FIELD: &str = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,30}(\.[A-Za-z0-9_-]{1,30}){0,2}";
 
 pub(super) fn paths(paths: &mut Map<String, Value>, catalogue: &Catalogue) {
     for projection in &catalogue.projections {
@@ -108,25 +105,25 @@ fn question(projection: &str, streams: &[&str]) -> Value {
 }
 
 fn filters(field: &str) -> Vec<Value> {
-    let value = |pattern: &str| json!({ "type": "string", "pattern": pattern });
+    let text = |pattern: String| json!({ "type": "string", "pattern": pattern });
+    let value = || text(format!(r#"^([^"][\s\S]*|{QUOTED})?$"#));
+    // Nothing that reads as a value without an order.
+    let ordered = || text(format!(r#"^(?!(true|false|null)$)([^"][\s\S]*|{QUOTED})?$"#));
+    let one = format!(r#"([^",][^,]*|{QUOTED})?"#);
     let filter = |operator: &str, description: &str, schema: Value| {
         let name = if operator == "eq" { field.to_owned() } else { format!("{field}[{operator}]") };
         parameter(&name, description, schema)
     };
     vec![
-        filter(
-            "eq",
-            "Equal to. A number, `true`, `false`, `null`, else a text; in quotes always a text.",
-            value(VALUE),
-        ),
-        filter("ne", "Anything else.", value(VALUE)),
-        filter("in", "One of several, separated by commas.", value("^[^\"]*$")),
-        filter("gt", "Above a number or a text.", value(ORDERED)),
-        filter("gte", "At least.", value(ORDERED)),
-        filter("lt", "Below.", value(ORDERED)),
-        filter("lte", "At most.", value(ORDERED)),
+        filter("eq", "Equal to. A number, `true`, `false`, `null`, else a text; in quotes always a text.", value()),
+        filter("ne", "Anything else.", value()),
+        filter("in", "One of several, separated by commas.", text(format!("^{one}(,{one})*$"))),
+        filter("gt", "Above a number or a text.", ordered()),
+        filter("gte", "At least.", ordered()),
+        filter("lt", "Below.", ordered()),
+        filter("lte", "At most.", ordered()),
         filter("exists", "Whether the field is there.", json!({ "enum": ["true", "false"] })),
-        filter("prefix", "Texts that begin with this.", value(VALUE)),
+        filter("prefix", "Texts that begin with this.", value()),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! The shapes that the document refers to.
 
 use serde_json::{Map, Value, json};
+use tidemill_core::envelope::{MAX_ATTRIBUTE_BYTES, MAX_NAME_BYTES};
 
 use crate::runtime::Catalogue;
 
@@ -83,22 +84,27 @@ fn event(catalogue: &Catalogue) -> Value {
 }
 
 fn one(kind: &str, data: Option<&Value>) -> Value {
-    let name = json!({ "type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]*$" });
     let mut shape = json!({
         "type": "object",
         "required": ["specversion", "id", "source", "type"],
         "properties": {
             "specversion": { "const": "1.0" },
-            "id": name.clone(),
-            "source": name,
+            "id": text(1, MAX_NAME_BYTES),
+            "source": text(1, MAX_NAME_BYTES),
             "type": { "const": kind },
             "time": { "type": ["string", "null"], "format": "date-time" },
-            "subject": { "type": ["string", "null"], "minLength": 1, "maxLength": 200, "pattern": "^[ -~]*$" },
+            "subject": optional(text(1, MAX_ATTRIBUTE_BYTES)),
+            "dataschema": optional(text(1, MAX_ATTRIBUTE_BYTES)),
             "datacontenttype": { "enum": ["application/json", null] },
         },
-        // Extensions: their names, and what they may hold.
-        "propertyNames": { "pattern": "^[a-z0-9]{1,20}$" },
-        "additionalProperties": { "type": ["string", "boolean"], "pattern": "^[ -~]{0,200}$" },
+        // Extensions: their names, and what they may hold. (`1.0` is no integer, although JSON Schema takes it for one.)
+        "propertyNames": { "pattern": "^[a-z0-9]{1,64}$" },
+        "additionalProperties": { "anyOf": [
+            text(0, MAX_ATTRIBUTE_BYTES),
+            { "type": "boolean" },
+            { "type": "integer", "minimum": i64::MIN, "maximum": u64::MAX },
+            { "type": "null" },
+        ]},
     });
     if let Some(data) = data {
         let mut data = data.clone();
@@ -111,6 +117,16 @@ fn one(kind: &str, data: Option<&Value>) -> Value {
         }
     }
     shape
+}
+
+fn text(shortest: usize, longest: usize) -> Value {
+    let no_control = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$";
+    json!({ "type": "string", "minLength": shortest, "maxLength": longest, "pattern": no_control })
+}
+
+/// A member that is `null` counts as left out.
+fn optional(schema: Value) -> Value {
+    json!({ "anyOf": [schema, { "type": "null" }] })
 }
 
 /// Inside of another document a schema is no document of its own.

@@ -16,8 +16,8 @@ const DEFAULT_LIMIT: usize = 20;
 /// And at most.
 const MAX_LIMIT: usize = 500;
 
-/// Filters of one question.
-const MAX_FILTERS: usize = 32;
+/// Filters of one question: all operators on seven fields.
+const MAX_FILTERS: usize = 64;
 
 /// Fields that one question sorts by.
 const MAX_SORT: usize = 4;
