@@ -96,10 +96,13 @@ impl App {
         &self.requests
     }
 
-    /// What every route has done so far.
-    pub async fn summary(&self) -> Summary {
-        let running = self.reloader.supervisor.running().await;
-        Summary::of(running.routes().map(|route| (route.config.name.as_str(), route.stats.summary())))
+    /// What every route and projection has done so far.
+    pub fn summary(&self) -> Summary {
+        let view = self.reloader.supervisor.view();
+        Summary::of(
+            view.routes.iter().map(|route| (route.config.name.as_str(), route.stats.summary())),
+            view.projections.iter().map(|one| (one.config.name.as_str(), one.stats.summary())),
+        )
     }
 
     pub async fn status(&self) -> Status {
@@ -140,13 +143,19 @@ impl App {
     pub async fn idle(&self) -> Result<()> {
         let mut before = None;
         loop {
-            let now = self.summary().await;
-            if before.as_ref() == Some(&now) && !now.routes.is_empty() && self.nothing_left().await? {
+            let now = self.summary();
+            if before.as_ref() == Some(&now) && self.runs() && self.nothing_left().await? {
                 return Ok(());
             }
             before = Some(now);
             tokio::time::sleep(IDLE_LOOK).await;
         }
+    }
+
+    /// Whether the first takeover is over.
+    fn runs(&self) -> bool {
+        let view = self.reloader.supervisor.view();
+        !view.routes.is_empty() || !view.projections.is_empty()
     }
 
     async fn nothing_left(&self) -> Result<bool> {

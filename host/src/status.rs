@@ -87,7 +87,9 @@ impl Status {
         let view = reloader.supervisor.view();
         let projections = join_all(view.projections.iter().map(|projection| stand(projection))).await;
         let running = reloader.supervisor.running().await;
-        let routes = Summary::of(running.routes().map(|route| (route.config.name.as_str(), route.stats.summary())));
+        let routes = running.routes().map(|route| (route.config.name.as_str(), route.stats.summary()));
+        // Projections have a table of their own.
+        let routes = Summary::of(routes, std::iter::empty());
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),

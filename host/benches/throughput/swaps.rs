@@ -157,7 +157,7 @@ fn open_loop(rig: &Rig, rate: f64, course: Course) -> Seen {
             while done(&app).await < events {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            let counts = app.summary().await.routes.remove(0).counts;
+            let counts = app.summary().routes.remove(0).counts;
             assert_eq!((counts.emitted, counts.dead_lettered, counts.retried), (events as u64, 0, 0));
             stop.send_replace(true);
             (events, took, drops)

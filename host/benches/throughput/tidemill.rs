@@ -109,13 +109,13 @@ async fn work(app: Arc<App>, events: usize) -> Duration {
     };
     let (ran, took) = tokio::join!(app.run(stopped), finished);
     ran.unwrap();
-    let counts = app.summary().await.routes.remove(0).counts;
+    let counts = app.summary().routes.remove(0).counts;
     assert_eq!((counts.emitted, counts.dead_lettered, counts.retried), (events as u64, 0, 0));
     took
 }
 
 pub(crate) async fn done(app: &App) -> usize {
-    app.summary().await.routes.first().map_or(0, |route| route.counts.done as usize)
+    app.summary().routes.first().map_or(0, |route| route.counts.done as usize)
 }
 
 pub(crate) fn order(number: usize) -> Outgoing {

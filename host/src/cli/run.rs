@@ -65,7 +65,7 @@ pub(super) async fn run(path: &Path, output: Output, args: Args) -> Result<ExitC
     worked?;
     ran?;
     if args.until_idle {
-        summarize(&app.summary().await, output)?;
+        summarize(&app.summary(), output)?;
     }
     Ok(ExitCode::SUCCESS)
 }
