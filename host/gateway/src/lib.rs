@@ -9,7 +9,7 @@
 //! answers comes from a store. Whatever a client sends, in whatever rhythm, costs bounded memory and bounded time; every limit
 //! is a line of `http.limits`.
 //!
-//! Routes are a plain `match` in [`endpoint`]: there are nine, and for each one place says its methods, its scope and its name
+//! Routes are a plain `match` (in `endpoint.rs`): there are nine, and for each one place says its methods, its scope and its name
 //! in the metrics. HTTP/1.1 only: a connection is then one request at a time, so the limit on connections is a limit on work,
 //! and a proxy in front speaks whatever else is wanted.
 //!

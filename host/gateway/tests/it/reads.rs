@@ -102,6 +102,21 @@ async fn following_the_cursor_visits_every_document_once() {
 }
 
 #[tokio::test]
+async fn a_page_of_large_documents_ends_early_and_goes_on() {
+    let gateway = Running::start().await;
+    let text = "x".repeat(1024 * 1024);
+    for n in 0..7 {
+        gateway.host.put("orders", &format!("o-{n}"), &json!({ "text": text, "total": n }));
+    }
+    for order in ["sort=total", "sort=note"] {
+        let page = gateway.ask(get(&format!("/v1/read-models/orders?{order}"))).await.json();
+        assert_eq!(page["items"].as_array().unwrap().len(), 3);
+        let cursor = page["next"].as_str().unwrap();
+        assert_eq!(keys(&gateway, &format!("{order}&cursor={cursor}")).await, ["o-3", "o-4", "o-5"]);
+    }
+}
+
+#[tokio::test]
 async fn a_page_goes_on_where_the_last_document_stood_though_it_is_gone() {
     let gateway = shop(10).await;
     let page = gateway.ask(get("/v1/read-models/orders?sort=total&limit=4")).await.json();

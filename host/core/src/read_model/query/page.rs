@@ -18,6 +18,9 @@ use super::options::QueryOptions;
 use super::parse::{MAX_UNINDEXED, Unindexed};
 use super::{Direction, Query};
 
+/// Documents of one page, together: a page of large documents ends early, so that no answer is larger than a few of them.
+const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
+
 /// Documents, and where to go on.
 #[derive(Debug, Serialize)]
 pub struct Page {
@@ -57,14 +60,25 @@ pub async fn page(
     if let Some(unindexed) = &paging.unindexed {
         documents = unindexed.sort(documents, collection, query.direction)?;
     }
-    let more = documents.len() > paging.limit;
-    documents.truncate(paging.limit);
+    let fitting = fitting(&documents).min(paging.limit);
+    let more = documents.len() > fitting;
+    documents.truncate(fitting);
     let next = documents.last().filter(|_| more).map(|(document, values)| {
         let (values, key) = (values.clone(), document.key.clone());
         Cursor { copy: copy.number, question: paging.question, values, key }.encode()
     });
     let items = documents.into_iter().map(|(document, _)| item(document.key, &document.body, &options.fields));
     Ok(Page { items: items.collect::<Result<_, _>>()?, next, positions })
+}
+
+/// How many of the first documents make a page; one at least.
+fn fitting(documents: &[Sorted]) -> usize {
+    let mut bytes = 0;
+    let fits = |(document, _): &&Sorted| {
+        bytes += document.body.len();
+        bytes <= MAX_PAGE_BYTES
+    };
+    documents.iter().take_while(fits).count().max(1)
 }
 
 /// A document as it is given: whole, or the members at `fields` where there are any.
