@@ -153,7 +153,7 @@ impl App {
     }
 
     /// Whether the first takeover is over.
-    fn runs(&self) -> bool {
+    pub fn runs(&self) -> bool {
         let view = self.reloader.supervisor.view();
         !view.routes.is_empty() || !view.projections.is_empty()
     }

@@ -38,7 +38,7 @@ impl Fed {
         match event {
             Some(event) => {
                 let event = Event { id: format!("{}{suffix}", event.id), ..event };
-                let outgoing = envelope::encode_event(&event, outgoing.message.subject);
+                let outgoing = envelope::encode_foreign_event(&event, outgoing.message.subject);
                 Self { line, outgoing, event: Some(event) }
             }
             None => Self { line, outgoing: Outgoing { id: format!("{}{suffix}", outgoing.id), ..outgoing }, event },
@@ -83,7 +83,7 @@ fn parse(text: &str, line: usize, given: Option<&Subject>) -> Result<Fed> {
 
 fn event_line(value: &Value, subject: Subject, line: usize) -> Result<Fed> {
     let event = envelope::event_from_json(value)?;
-    let outgoing = envelope::encode_event(&event, subject);
+    let outgoing = envelope::encode_foreign_event(&event, subject);
     Ok(Fed { line, outgoing, event: Some(event) })
 }
 

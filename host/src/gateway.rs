@@ -72,17 +72,14 @@ impl Runtime for App {
     }
 
     async fn health(&self) -> Health {
-        let view = self.reloader().supervisor.view();
         let mut health = Health { broker: self.broker_fault().await, ..Health::default() };
         if !self.reloader().engine.ticker_alive() {
             health.plugins.push("the engine's clock stands still, no guest can be interrupted".to_owned());
         }
-        // Until the first takeover nothing runs; afterwards plugins are there, or their routes are not.
-        let routes = self.config().routes.iter().map(|route| route.name.as_str());
-        let routes = routes.filter(|name| !view.routes.iter().any(|route| route.config.name.as_str() == *name));
-        health
-            .unbound
-            .extend(routes.filter(|_| view.routes.is_empty()).map(|name| format!("route `{name}` has not begun")));
+        // Until the first takeover is over.
+        if !self.runs() {
+            health.unbound.push("the host is starting, no route and no projection has begun".to_owned());
+        }
         health.unbound.extend(self.reloader().supervisor.ended());
         health
     }
@@ -134,13 +131,15 @@ impl App {
     }
 
     async fn route_metrics(&self, route: &Route) -> RouteMetrics {
-        let backlog = timeout(PATIENCE, self.broker().backlog(&route.config)).await;
+        let backlog = timeout(PATIENCE, self.broker().backlog(&route.config)).await.ok().and_then(Result::ok);
+        let measures = route.stats.measures();
         RouteMetrics {
             name: route.config.name.to_string(),
             counts: route.stats.summary(),
-            measures: route.stats.measures(),
-            backlog: backlog.ok().and_then(Result::ok),
-            lag: None,
+            // What is parked has a time to wait for and is not late.
+            lag: measures.oldest.or_else(|| backlog.filter(|it| it.undelivered == 0).map(|_| Duration::ZERO)),
+            measures,
+            backlog,
         }
     }
 }
@@ -167,9 +166,9 @@ fn plugin_metrics(deployment: &Deployment, counted: &[RouteMetrics], routes: &[A
         calls: vitals.calls,
         busy: vitals.busy,
         compile: description.compile_time,
-        memory_bytes: None,
+        memory_bytes: Some(deployment.plugin().memory()),
         instances: description.instances as u64,
-        instances_in_use: None,
+        instances_in_use: Some(deployment.plugin().calls_in_flight() as u64),
         outgrown: vitals.outgrown,
     }
 }

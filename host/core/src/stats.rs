@@ -4,8 +4,8 @@ mod distribution;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,6 @@ pub(crate) use distribution::Timer;
 pub use distribution::{BOUNDS, Distribution};
 
 /// Counters of one route since the process started.
-#[derive(Debug)]
 pub struct RouteStats {
     /// Events taken from the broker, each counted once however often it is retried in this process.
     received: AtomicU64,
@@ -32,9 +31,16 @@ pub struct RouteStats {
     /// Attempts that failed.
     failed: Mutex<BTreeMap<&'static str, u64>>,
     times: Mutex<Times>,
+    seats: Mutex<Option<Weak<dyn Seats>>>,
 }
 
-#[derive(Debug, Default)]
+/// The places of a route, asked when somebody wants to know and not told of each event.
+pub(crate) trait Seats: Send + Sync {
+    /// When the oldest event that has a place was stored.
+    fn oldest(&self) -> Option<SystemTime>;
+}
+
+#[derive(Default)]
 struct Times {
     /// From arrival in the host to settlement.
     in_host: Timer,
@@ -71,6 +77,8 @@ pub struct RouteSummary {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RouteMeasures {
     pub in_flight: u64,
+    /// The age of the oldest event that is in flight. What was not delivered yet is younger, as long as nothing is parked.
+    pub oldest: Option<Duration>,
     /// Failed attempts by [`FailureKind::code`], those that were made again included.
     pub failed: BTreeMap<String, u64>,
     /// From arrival in the host to settlement.
@@ -94,7 +102,13 @@ impl RouteStats {
             dead_lettered: Mutex::new(BTreeMap::new()),
             failed: Mutex::new(BTreeMap::new()),
             times: Mutex::default(),
+            seats: Mutex::default(),
         }
+    }
+
+    /// The route runs, and its places are these.
+    pub(crate) fn seats_are(&self, seats: Weak<dyn Seats>) {
+        *self.seats.lock().unwrap_or_else(PoisonError::into_inner) = Some(seats);
     }
 
     pub(crate) fn received(&self, count: usize) {
@@ -145,10 +159,13 @@ impl RouteStats {
     }
 
     pub fn measures(&self) -> RouteMeasures {
+        let seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Weak::upgrade);
+        let oldest = seats.and_then(|seats| seats.oldest());
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         RouteMeasures {
             in_flight: self.in_flight.load(Relaxed),
+            oldest: oldest.map(|stored| stored.elapsed().unwrap_or_default()),
             failed: failed.into_iter().map(|(code, count)| (code.to_owned(), count)).collect(),
             in_host: times.in_host.distribution(),
             end_to_end: times.end_to_end.distribution(),

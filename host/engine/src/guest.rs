@@ -2,6 +2,7 @@
 //! serving.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use tidemill_core::config::PluginConfig;
@@ -77,13 +78,14 @@ impl Guest {
         reach: Arc<Reach>,
         deadline: Instant,
         cpu: Arc<CpuMeter>,
+        memory: Arc<AtomicU64>,
     ) -> Self {
         let log = SharedLog::new(outlet, &settings.limits);
         let mut resources = ResourceTable::new();
         // Streams, pollables and the like, each of which is a handle of the guest too.
         resources.set_max_capacity(usize::try_from(settings.limits.handles).unwrap_or(usize::MAX));
         Self {
-            limiter: Limiter::new(&settings.limits),
+            limiter: Limiter::new(&settings.limits, memory),
             wasi: wasi(&log, &settings),
             http: Http::new(Arc::clone(&reach.outbound), log.clone()),
             http_context: http::context(),

@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -33,6 +34,8 @@ pub(crate) struct Blueprint {
     pub(crate) name: PluginName,
     pub(crate) linked: Linked,
     pub(crate) settings: Arc<PluginConfig>,
+    /// Bytes of linear memory that its instances have, all together.
+    pub(crate) memory: Arc<AtomicU64>,
     outlet: Arc<Outlet>,
     reach: Arc<Reach>,
 }
@@ -58,7 +61,7 @@ pub(crate) struct Instance {
 impl Blueprint {
     pub(crate) fn new(name: PluginName, linked: Linked, settings: Arc<PluginConfig>, reach: Arc<Reach>) -> Self {
         let outlet = Arc::new(Outlet::new(name.clone(), &settings));
-        Self { name, linked, settings, outlet, reach }
+        Self { name, linked, settings, outlet, reach, memory: Arc::default() }
     }
 }
 
@@ -157,7 +160,8 @@ impl Instance {
 
 fn store(blueprint: &Blueprint, deadline: Instant, cpu: Arc<CpuMeter>) -> Store<Guest> {
     let (outlet, reach) = (Arc::clone(&blueprint.outlet), Arc::clone(&blueprint.reach));
-    let guest = Guest::new(Arc::clone(&blueprint.settings), outlet, reach, deadline, cpu);
+    let guest =
+        Guest::new(Arc::clone(&blueprint.settings), outlet, reach, deadline, cpu, Arc::clone(&blueprint.memory));
     let mut store = Store::new(blueprint.linked.engine(), guest);
     let limits = &blueprint.settings.limits;
     store.set_hostcall_fuel(failure::handed_over_bytes(limits));

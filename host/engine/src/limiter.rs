@@ -4,6 +4,9 @@
 //! its limit. And a guest that is refused usually aborts without a word; the first refusal is kept here, so that the
 //! failure can name the limit.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use tidemill_core::limits::Limits;
 use wasmtime::ResourceLimiter;
 
@@ -18,16 +21,19 @@ const MAX_MEMORIES: usize = 8;
 pub(crate) struct Limiter {
     memory_limit: u64,
     memory: u64,
+    /// The memory of all instances of the build, this one's included.
+    together: Arc<AtomicU64>,
     table_limit: usize,
     table_elements: usize,
     refused: Option<String>,
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, together: Arc<AtomicU64>) -> Self {
         Self {
             memory_limit: limits.memory.min(MAX_MEMORY_BYTES),
             memory: 0,
+            together,
             table_limit: usize::try_from(limits.table_elements).unwrap_or(usize::MAX),
             table_elements: 0,
             refused: None,
@@ -61,6 +67,7 @@ impl ResourceLimiter for Limiter {
         }
         let wanted = self.memory.saturating_add(desired.saturating_sub(current) as u64);
         if wanted <= self.memory_limit {
+            self.together.fetch_add(wanted - self.memory, Relaxed);
             self.memory = wanted;
             return Ok(true);
         }
@@ -106,6 +113,12 @@ impl ResourceLimiter for Limiter {
     }
 }
 
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        self.together.fetch_sub(self.memory, Relaxed);
+    }
+}
+
 fn is_beyond(desired: usize, maximum: Option<usize>) -> bool {
     maximum.is_some_and(|maximum| desired > maximum)
 }
@@ -138,7 +151,7 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     fn limiter(memory: usize) -> Limiter {
-        Limiter::new(&Limits { memory: memory as u64, table_elements: 100, ..Limits::default() })
+        Limiter::new(&Limits { memory: memory as u64, table_elements: 100, ..Limits::default() }, Arc::default())
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One loaded build of a plugin, ready for events.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -71,6 +72,16 @@ impl Plugin {
 
     pub fn name(&self) -> &PluginName {
         &self.blueprint.name
+    }
+
+    /// Bytes of linear memory that its instances have at this moment, all together.
+    pub fn memory(&self) -> u64 {
+        self.blueprint.memory.load(Relaxed)
+    }
+
+    /// Calls that are under way.
+    pub fn calls_in_flight(&self) -> usize {
+        self.pool.in_use()
     }
 
     pub fn describe(&self) -> &Description {

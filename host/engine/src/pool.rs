@@ -17,6 +17,7 @@ use crate::start_guard::StartGuard;
 /// Idle instances, and permits for as many calls as the plugin may serve at once.
 pub(crate) struct Pool {
     permits: Semaphore,
+    size: usize,
     /// The last one used is the next one: its memory is the warmest.
     idle: Mutex<Vec<Instance>>,
     policy: InstancePolicy,
@@ -40,6 +41,7 @@ impl Pool {
         let size = size.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             permits: Semaphore::new(size),
+            size,
             idle: Mutex::new(Vec::new()),
             policy,
             starts: StartGuard::default(),
@@ -68,6 +70,11 @@ impl Pool {
         } else if instance.has_outgrown() {
             self.outgrown.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Calls that are under way.
+    pub(crate) fn in_use(&self) -> usize {
+        self.size - self.permits.available_permits()
     }
 
     pub(crate) fn outgrown(&self) -> u64 {

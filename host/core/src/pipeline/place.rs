@@ -1,14 +1,14 @@
 //! The places of a route: how many deliveries it may hold, which ones it holds, and telling the broker that they are alive.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::port::{Delivery, Origin, Receipt, Source};
-use crate::stats::RouteStats;
+use crate::stats::{RouteStats, Seats};
 
 /// The places of one route.
 pub(super) struct Places {
@@ -22,6 +22,7 @@ pub(super) struct Places {
 
 struct Held {
     receipt: Receipt,
+    stored: SystemTime,
     /// When the broker last heard of the delivery.
     touched: Instant,
 }
@@ -38,13 +39,16 @@ pub(super) struct Place {
 impl Places {
     pub(super) fn new(total: usize, stats: Arc<RouteStats>) -> Arc<Self> {
         let total = total.clamp(1, 1_000_000) as u32;
-        Arc::new(Self {
+        let places = Arc::new(Self {
             free: Arc::new(Semaphore::new(total as usize)),
             total,
             taken: Mutex::default(),
             parked: Mutex::default(),
             stats,
-        })
+        });
+        let seats: Weak<Self> = Arc::downgrade(&places);
+        places.stats.seats_are(seats);
+        places
     }
 
     /// Waits for one free place and takes up to `most`. Cancel-safe.
@@ -64,7 +68,7 @@ impl Places {
             return None;
         }
         let permit = reserved.split(1)?;
-        let held = Held { receipt: delivery.receipt.clone(), touched: Instant::now() };
+        let held = Held { receipt: delivery.receipt.clone(), stored: delivery.stored, touched: Instant::now() };
         taken.insert(delivery.origin.clone(), held);
         self.stats.seated();
         Some(Place { origin: delivery.origin.clone(), places: Arc::clone(self), _permit: permit })
@@ -89,6 +93,12 @@ impl Places {
             held.receipt.clone()
         })
         .collect()
+    }
+}
+
+impl Seats for Places {
+    fn oldest(&self) -> Option<SystemTime> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).values().map(|held| held.stored).min()
     }
 }
 
