@@ -43,8 +43,10 @@ struct Inner {
     holder: Option<String>,
     paused: bool,
     faults: HashMap<Room, VecDeque<Fault>>,
-    /// The size of each batch, in events.
+    /// The size of each batch, in events and in documents.
     batches: Vec<u64>,
+    written: Vec<usize>,
+    commit_time: Duration,
     renewals: usize,
     renew_every: Option<Duration>,
 }
@@ -81,6 +83,16 @@ impl MemoryStore {
 
     pub(crate) fn holder(&self) -> Option<String> {
         self.inner().holder.clone()
+    }
+
+    /// A commit takes so long from now on.
+    pub(crate) fn commits_take(&self, time: Duration) {
+        self.inner().commit_time = time;
+    }
+
+    /// The documents of each batch.
+    pub(crate) fn written(&self) -> Vec<usize> {
+        self.inner().written.clone()
     }
 
     pub(crate) fn batches(&self) -> Vec<u64> {
@@ -247,9 +259,14 @@ impl ReadModelStore for MemoryStore {
     }
 
     async fn commit(&self, fence: &Fence, copy: &CopyId, batch: Batch) -> Result<(), StoreError> {
+        let time = self.inner().commit_time;
+        if !time.is_zero() {
+            tokio::time::sleep(time).await;
+        }
         self.through(Room::Commit, |inner| {
             inner.check(fence)?;
             inner.batches.push(batch.folded);
+            inner.written.push(batch.writes.len());
             let (copy, documents) = inner.copy(copy)?;
             for (stream, position) in &batch.positions {
                 let before = copy.positions.insert(stream.clone(), *position);
