@@ -10,6 +10,7 @@ use tidemill_core::config::OnMissing;
 use tidemill_core::effect::Effects;
 use tidemill_core::failure::FailureKind;
 use tidemill_core::filter::Filter;
+use tidemill_core::generation::Generation;
 use tidemill_core::name::StreamName;
 use tidemill_core::pipeline::{Build, Serving};
 use tidemill_core::port::Call;
@@ -24,6 +25,20 @@ use crate::rig::build;
 
 fn stream(name: &str) -> StreamName {
     StreamName::try_new(name).unwrap()
+}
+
+/// A build that takes its time and writes a document of its own for each event.
+fn one_each(time: Duration) -> Arc<Generation> {
+    build("sha256:a", false, move |call| {
+        async move {
+            tokio::time::sleep(time).await;
+            let Call { event, route, documents, .. } = call;
+            let mut documents = documents.expect("a projection");
+            documents.put("seen", &event.id, Bytes::from_static(b"{}"), &route.limits).unwrap();
+            Ok(Effects { documents: documents.finish(), ..Effects::default() })
+        }
+        .boxed()
+    })
 }
 
 #[tokio::test(start_paused = true)]
@@ -75,6 +90,20 @@ async fn commits_that_fail_before_or_after_they_happened_lose_and_double_nothing
         assert_eq!(rig.seen("IN"), numbers(0..120), "seed {seed}");
         assert_eq!(rig.store.active().folded, 120, "seed {seed}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_reaches_the_store_after_it_was_given_up_is_fenced() {
+    let setup = Setup::default();
+    let rig = setup.start(noting("sha256:a")).await;
+    for part in 0..10 {
+        rig.store.commits_land_late(2);
+        rig.publish(part * 10..(part + 1) * 10).await;
+        rig.folded().await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.seen("IN"), numbers(0..100));
+    assert_eq!(rig.store.active().folded, 100, "a late one would be counted on top");
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,16 +197,7 @@ async fn while_a_batch_is_committed_the_next_one_is_folded_on_top_of_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_holds_what_its_own_events_wrote() {
-    let own = build("sha256:a", false, |call| {
-        async move {
-            let Call { event, route, documents, .. } = call;
-            let mut documents = documents.expect("a projection");
-            documents.put("seen", &event.id, Bytes::from_static(b"{}"), &route.limits).unwrap();
-            Ok(Effects { documents: documents.finish(), ..Effects::default() })
-        }
-        .boxed()
-    });
-    let rig = Setup::default().start(own).await;
+    let rig = Setup::default().start(one_each(Duration::ZERO)).await;
     rig.publish(0..100).await;
     rig.folded().await;
     assert_eq!(
@@ -224,20 +244,16 @@ async fn each_stream_keeps_its_order_and_its_position() {
 
 #[tokio::test(start_paused = true)]
 async fn a_busy_stream_does_not_keep_another_one_waiting() {
-    let slow = build("sha256:a", false, |call| {
-        async move {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            note(call).await
-        }
-        .boxed()
-    });
-    let setup = Setup { two_streams: true, batch: 100, ..Setup::default() };
-    let rig = setup.start(slow).await;
-    rig.publish(0..2000).await;
-    rig.publish_to("side.a", ["x"]).await;
+    let rig =
+        Setup { two_streams: true, batch: 100, ..Setup::default() }.start(one_each(Duration::from_millis(1))).await;
+    rig.publish(0..6000).await;
     let deadline = Instant::now() + FOREVER;
-    assert_eq!(rig.projection.wait_for(&stream("SIDE"), 1, deadline).await, Waited::Fresh);
-    assert!(rig.seen("IN").len() < 1500, "{} came first", rig.seen("IN").len());
+    for sequence in 1..=3 {
+        rig.publish_to("side.a", ["x"]).await;
+        assert_eq!(rig.projection.wait_for(&stream("SIDE"), sequence, deadline).await, Waited::Fresh);
+    }
+    let position = rig.store.active().positions[&stream("IN")];
+    assert!(position < 5000, "{position} came first");
 }
 
 #[tokio::test(start_paused = true)]
