@@ -99,7 +99,6 @@ impl Fold {
             let before = self.track.positions();
             match self.pass(goal.clone(), hold.clone()).await {
                 Ok(reason) => {
-                    self.view.forget();
                     if self.track.positions() != before {
                         pause = FIRST_PAUSE;
                     }
@@ -156,7 +155,7 @@ impl Fold {
                 self.begin_commit(&mut pass).await?;
                 continue;
             }
-            let progress_is_due = pass.committing.is_none() && !pass.pending.positions.is_empty();
+            let progress_is_due = pass.committing.is_none() && !pass.pending.is_empty();
             let due = PROGRESS_PAUSE.saturating_sub(pass.committed.elapsed());
             let mut hold = pass.hold.clone();
             tokio::select! {
@@ -186,18 +185,13 @@ impl Fold {
             let sequence = item.origin.sequence;
             self.fold_item(item, source, &serving, pass).await?;
             let pending = &mut pass.pending;
-            pending.positions.insert(stream.clone(), sequence);
-            pending.oldest.insert(stream.clone(), stored.get(number + 1).copied());
-            match pending.arrivals.last_mut() {
-                Some((known, count)) if *known == arrived => *count += 1,
-                _ => pending.arrivals.push((arrived, 1)),
-            }
+            pending.reach(source, sequence, stored.get(number + 1).copied());
+            pending.count(arrived);
             if pending.is_full(self.projection.config.batch) {
                 self.begin_commit(pass).await?;
             }
         }
-        pass.pending.positions.insert(stream.clone(), through);
-        pass.pending.oldest.insert(stream.clone(), None);
+        pass.pending.reach(source, through, None);
         if through >= last {
             self.track.caught_up(stream);
         }
@@ -283,9 +277,9 @@ impl Fold {
 
     /// Whether the goal is reached as soon as what is pending is committed.
     fn would_reach(&self, pass: &Pass) -> bool {
-        let Some(goal) = pass.goal.as_ref().filter(|_| !pass.pending.positions.is_empty()) else { return false };
+        let Some(goal) = pass.goal.as_ref().filter(|_| !pass.pending.is_empty()) else { return false };
         let mut positions = self.track.positions();
-        positions.extend(pass.pending.positions.clone());
+        positions.extend(pass.pending.positions(&self.projection.config));
         reaches(&positions, goal)
     }
 }

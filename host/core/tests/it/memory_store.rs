@@ -29,7 +29,7 @@ pub(crate) enum Room {
 
 #[derive(Default)]
 pub(crate) struct MemoryStore {
-    inner: Mutex<Inner>,
+    inner: Arc<Mutex<Inner>>,
 }
 
 /// By collection and key.
@@ -43,8 +43,12 @@ struct Inner {
     holder: Option<String>,
     paused: bool,
     faults: HashMap<Room, VecDeque<Fault>>,
-    /// The size of each batch, in events.
+    /// The size of each batch, in events and in documents.
     batches: Vec<u64>,
+    written: Vec<usize>,
+    commit_time: Duration,
+    /// So many commits are given up by their caller and reach the store a moment later.
+    late: usize,
     renewals: usize,
     renew_every: Option<Duration>,
 }
@@ -81,6 +85,21 @@ impl MemoryStore {
 
     pub(crate) fn holder(&self) -> Option<String> {
         self.inner().holder.clone()
+    }
+
+    /// A commit takes so long from now on.
+    pub(crate) fn commits_take(&self, time: Duration) {
+        self.inner().commit_time = time;
+    }
+
+    /// The next commits are answered with `Unavailable` and reach the store a moment later: a connection that broke.
+    pub(crate) fn commits_land_late(&self, times: usize) {
+        self.inner().late = times;
+    }
+
+    /// The documents of each batch.
+    pub(crate) fn written(&self) -> Vec<usize> {
+        self.inner().written.clone()
     }
 
     pub(crate) fn batches(&self) -> Vec<u64> {
@@ -136,6 +155,27 @@ impl MemoryStore {
 impl Inner {
     fn check(&self, fence: &Fence) -> Result<(), StoreError> {
         if self.epoch == fence.epoch { Ok(()) } else { Err(StoreError::Fenced(fence.projection.clone())) }
+    }
+
+    fn commit(&mut self, fence: &Fence, copy: &CopyId, batch: Batch) -> Result<(), StoreError> {
+        self.check(fence)?;
+        self.batches.push(batch.folded);
+        self.written.push(batch.writes.len());
+        let (copy, documents) = self.copy(copy)?;
+        for (stream, position) in &batch.positions {
+            let before = copy.positions.insert(stream.clone(), *position);
+            assert!(before.is_none_or(|before| before <= *position), "a position goes back");
+        }
+        copy.folded += batch.folded;
+        copy.dead_lettered += batch.dead_lettered;
+        for write in batch.writes {
+            let place = (write.collection.to_string(), write.key);
+            match write.document {
+                Some(document) => drop(documents.insert(place, document)),
+                None => drop(documents.remove(&place)),
+            }
+        }
+        Ok(())
     }
 
     fn copy(&mut self, id: &CopyId) -> Result<&mut (Copy, Documents), StoreError> {
@@ -247,26 +287,24 @@ impl ReadModelStore for MemoryStore {
     }
 
     async fn commit(&self, fence: &Fence, copy: &CopyId, batch: Batch) -> Result<(), StoreError> {
-        self.through(Room::Commit, |inner| {
-            inner.check(fence)?;
-            inner.batches.push(batch.folded);
-            let (copy, documents) = inner.copy(copy)?;
-            for (stream, position) in &batch.positions {
-                let before = copy.positions.insert(stream.clone(), *position);
-                assert!(before.is_none_or(|before| before <= *position), "a position goes back");
-            }
-            copy.folded += batch.folded;
-            copy.dead_lettered += batch.dead_lettered;
-            for write in batch.writes {
-                let place = (write.collection.to_string(), write.key);
-                match write.document {
-                    Some(document) => drop(documents.insert(place, document)),
-                    None => drop(documents.remove(&place)),
-                }
-            }
-            Ok(())
-        })
-        .await
+        let time = self.inner().commit_time;
+        if !time.is_zero() {
+            tokio::time::sleep(time).await;
+        }
+        let late = {
+            let mut inner = self.inner();
+            inner.late = inner.late.saturating_sub(1);
+            inner.late > 0
+        };
+        if late {
+            let (inner, fence, copy) = (Arc::clone(&self.inner), fence.clone(), copy.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(70)).await;
+                inner.lock().unwrap().commit(&fence, &copy, batch).ok();
+            });
+            return Err(StoreError::Unavailable { store: "memory", reason: "the connection broke".to_owned() });
+        }
+        self.through(Room::Commit, |inner| inner.commit(fence, copy, batch)).await
     }
 
     async fn positions(&self, copy: &CopyId) -> Result<Positions, StoreError> {

@@ -89,12 +89,16 @@ impl Default for Setup {
 
 impl Setup {
     pub(crate) async fn start(&self, build: Arc<Generation>) -> Rig {
+        self.start_on(build, Handle::current()).await
+    }
+
+    pub(crate) async fn start_on(&self, build: Arc<Generation>, guests: Handle) -> Rig {
         self.broker.inner.provision(&[stream("IN", "in.>"), stream("SIDE", "side.>")]).await.unwrap();
         let projection = self.projection(build);
         let (stop, stopped) = watch::channel(false);
         let running = tokio::spawn({
             let projection = Arc::clone(&projection);
-            async move { projection::run(projection, &Handle::current(), stopped).await }
+            async move { projection::run(projection, &guests, stopped).await }
         });
         Rig { broker: Arc::clone(&self.broker), store: Arc::clone(&self.store), projection, stop, running }
     }
@@ -204,6 +208,22 @@ impl Rig {
             assert!(Instant::now() < deadline, "never: {what}; {:#?}", self.store.copies());
             sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Watches that nobody who asks sees the read model go back, until it is dropped or awaited.
+    pub(crate) fn watch(&self) -> JoinHandle<()> {
+        let projection = Arc::clone(&self.projection);
+        tokio::spawn(async move {
+            let mut before = projection.view().map(|view| view.positions).unwrap_or_default();
+            while projection.state() != ProjectionState::Stopped {
+                let now = projection.view().map(|view| view.positions).unwrap_or_default();
+                for (stream, position) in &before {
+                    assert!(now.get(stream) >= Some(position), "{stream} went back from {position}: {now:?}");
+                }
+                before = now;
+                sleep(Duration::from_millis(1)).await;
+            }
+        })
     }
 
     pub(crate) async fn status(&self) -> ProjectionStatus {

@@ -1,23 +1,44 @@
 //! What a projection folds: every event once, in order, whatever happens to store, broker and process.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::FutureExt as _;
 use serde_json::json;
+use tidemill_core::config::OnMissing;
+use tidemill_core::effect::Effects;
 use tidemill_core::failure::FailureKind;
 use tidemill_core::filter::Filter;
+use tidemill_core::generation::Generation;
 use tidemill_core::name::StreamName;
+use tidemill_core::pipeline::{Build, Serving};
+use tidemill_core::port::Call;
 use tidemill_core::projection::{ProjectionState, Waited};
 use tidemill_core::read_model::CopyState;
 use tokio::time::{Instant, timeout};
 
 use crate::faulty::{Door, Fault};
 use crate::memory_store::Room;
-use crate::projection_rig::{FOREVER, Setup, note, noting, noting_unless, numbers};
+use crate::projection_rig::{FOREVER, Setup, note, noting, noting_unless, numbers, serving};
 use crate::rig::build;
-use futures_util::FutureExt as _;
 
 fn stream(name: &str) -> StreamName {
     StreamName::try_new(name).unwrap()
+}
+
+/// A build that takes its time and writes a document of its own for each event.
+fn one_each(time: Duration) -> Arc<Generation> {
+    build("sha256:a", false, move |call| {
+        async move {
+            tokio::time::sleep(time).await;
+            let Call { event, route, documents, .. } = call;
+            let mut documents = documents.expect("a projection");
+            documents.put("seen", &event.id, Bytes::from_static(b"{}"), &route.limits).unwrap();
+            Ok(Effects { documents: documents.finish(), ..Effects::default() })
+        }
+        .boxed()
+    })
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,6 +90,20 @@ async fn commits_that_fail_before_or_after_they_happened_lose_and_double_nothing
         assert_eq!(rig.seen("IN"), numbers(0..120), "seed {seed}");
         assert_eq!(rig.store.active().folded, 120, "seed {seed}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_reaches_the_store_after_it_was_given_up_is_fenced() {
+    let setup = Setup::default();
+    let rig = setup.start(noting("sha256:a")).await;
+    for part in 0..10 {
+        rig.store.commits_land_late(2);
+        rig.publish(part * 10..(part + 1) * 10).await;
+        rig.folded().await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.seen("IN"), numbers(0..100));
+    assert_eq!(rig.store.active().folded, 100, "a late one would be counted on top");
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,13 +173,61 @@ async fn a_crash_at_any_step_loses_and_doubles_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_a_batch_is_committed_the_next_one_sees_what_it_wrote() {
-    // With batches of one event each commit has the event before it on its way.
-    let rig = Setup { batch: 1, ..Setup::default() }.start(noting("sha256:a")).await;
-    rig.publish(0..50).await;
+async fn while_a_batch_is_committed_the_next_one_is_folded_on_top_of_it() {
+    let setup = Setup { batch: 10, ..Setup::default() };
+    setup.store.commits_take(Duration::from_millis(100));
+    let slow = build("sha256:a", false, |call| {
+        async move {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            note(call).await
+        }
+        .boxed()
+    });
+    let rig = setup.start(slow).await;
+    let begun = Instant::now();
+    rig.publish(0..100).await;
     rig.folded().await;
-    assert_eq!(rig.seen("IN"), numbers(0..50));
-    assert_eq!(rig.store.batches().len(), 50);
+    assert_eq!(rig.seen("IN"), numbers(0..100));
+    assert!(
+        begun.elapsed() < Duration::from_millis(1500),
+        "one after the other takes two seconds: {:?}",
+        begun.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_holds_what_its_own_events_wrote() {
+    let rig = Setup::default().start(one_each(Duration::ZERO)).await;
+    rig.publish(0..100).await;
+    rig.folded().await;
+    assert_eq!(
+        rig.store.written().iter().sum::<usize>(),
+        100,
+        "each document is written once: {:?}",
+        rig.store.written()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_was_read_ahead_meets_all_of_a_reload() {
+    let slow = || {
+        build("sha256:a", false, |call| {
+            async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                note(call).await
+            }
+            .boxed()
+        })
+    };
+    let rig = Setup::default().start(slow()).await;
+    rig.publish(0..4).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let strict = Serving { on_missing: OnMissing::Reject, ..serving(Build::Trusted(slow())) };
+    rig.projection.serving.store(Arc::new(strict));
+    rig.folded().await;
+    assert_eq!(rig.seen("IN"), ["0", "1"], "the second was under way");
+    let reasons: Vec<String> = rig.dead_letters().await.into_iter().map(|letter| letter.reason).collect();
+    assert_eq!(reasons, ["schema-missing", "schema-missing"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -161,13 +244,16 @@ async fn each_stream_keeps_its_order_and_its_position() {
 
 #[tokio::test(start_paused = true)]
 async fn a_busy_stream_does_not_keep_another_one_waiting() {
-    let rig = Setup { two_streams: true, batch: 100, ..Setup::default() };
-    let rig = rig.start(noting("sha256:a")).await;
-    rig.publish(0..2000).await;
-    rig.publish_to("side.a", ["x"]).await;
+    let rig =
+        Setup { two_streams: true, batch: 100, ..Setup::default() }.start(one_each(Duration::from_millis(1))).await;
+    rig.publish(0..6000).await;
     let deadline = Instant::now() + FOREVER;
-    assert_eq!(rig.projection.wait_for(&stream("SIDE"), 1, deadline).await, Waited::Fresh);
-    assert!(rig.seen("IN").len() < 1500, "{} came first", rig.seen("IN").len());
+    for sequence in 1..=3 {
+        rig.publish_to("side.a", ["x"]).await;
+        assert_eq!(rig.projection.wait_for(&stream("SIDE"), sequence, deadline).await, Waited::Fresh);
+    }
+    let position = rig.store.active().positions[&stream("IN")];
+    assert!(position < 5000, "{position} came first");
 }
 
 #[tokio::test(start_paused = true)]
@@ -267,4 +353,34 @@ async fn the_lag_is_counted_in_events_and_in_the_age_of_the_first_one() {
     assert!((0.05..30.0).contains(&lag.seconds), "{lag:?}");
     let text = serde_json::to_value(rig.status().await).unwrap();
     assert_eq!(text["state"], json!({ "is": "paused" }));
+}
+
+/// Real threads and a real clock: the guests on a runtime of their own, publishers beside it, a rebuild in the middle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_load_on_real_threads_every_event_is_folded_once() {
+    const EVENTS: usize = 600;
+    let setup = Setup { batch: 50, two_streams: true, ..Setup::default() };
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..60 {
+        let fault = random.choice([Fault::Works, Fault::Works, Fault::Works, Fault::AnswerLost]).unwrap();
+        setup.store.fail(Room::Commit, fault, 1);
+    }
+    let guests = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let rig = setup.start_on(noting("sha256:a"), guests.handle().clone()).await;
+    for part in 0..EVENTS / 100 {
+        rig.publish(part * 100..(part + 1) * 100).await;
+        rig.publish_to("side.a", part * 10..(part + 1) * 10).await;
+        if part == 2 {
+            rig.until("an active copy", |rig| rig.store.in_state(CopyState::Active).is_some()).await;
+            while rig.projection.rebuild().await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+    rig.until("the rebuilt copy is active", |rig| rig.store.active().id.number >= 2).await;
+    rig.folded().await;
+    assert_eq!((rig.seen("IN"), rig.seen("SIDE")), (numbers(0..EVENTS), numbers(0..EVENTS / 10)));
+    assert_eq!(rig.store.active().folded as usize, EVENTS + EVENTS / 10);
+    rig.stop().await;
+    guests.shutdown_background();
 }

@@ -37,6 +37,7 @@ async fn a_new_copy_is_filled_while_the_old_one_goes_on_and_then_takes_its_place
     rig.publish(0..100).await;
     rig.folded().await;
     rig.serve(Build::Trusted(slow("sha256:b", Duration::from_millis(100))));
+    let watch = rig.watch();
     let started = rig.projection.rebuild().await.unwrap();
     assert_eq!(started.copy, 2);
     sleep(Duration::from_secs(2)).await;
@@ -61,6 +62,8 @@ async fn a_new_copy_is_filled_while_the_old_one_goes_on_and_then_takes_its_place
     assert_eq!(seen(&rig.store, 1, "IN"), numbers(0..110), "the old one is kept as it was");
     assert_eq!(rig.projection.view().unwrap().copy.number, 2);
     assert_eq!(rig.projection.stats.summary().folded, 115, "a rebuild counts no event twice");
+    rig.stop().await;
+    watch.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,6 +82,25 @@ async fn a_switch_under_constant_load_loses_and_doubles_nothing() {
     rig.folded().await;
     assert_eq!(rig.seen("IN"), numbers(0..400));
     assert_eq!(rig.store.active().folded, 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_read_model_never_goes_back_in_time_at_a_switch() {
+    let rig = Setup { batch: 5, ..Setup::default() }.start(slow("sha256:a", Duration::from_millis(10))).await;
+    rig.publish(0..40).await;
+    rig.folded().await;
+    let watch = rig.watch();
+    rig.projection.rebuild().await.unwrap();
+    // Slower than the fold, so that the live copy is always at the end, and the new one always a little behind.
+    for number in 40..140 {
+        rig.publish([number]).await;
+        sleep(Duration::from_millis(15)).await;
+    }
+    active_is(&rig, 2).await;
+    rig.folded().await;
+    assert_eq!(rig.seen("IN"), numbers(0..140));
+    rig.stop().await;
+    watch.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

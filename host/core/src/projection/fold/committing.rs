@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::super::status::Halt;
 use super::{End, Fold, Pass, Purpose, Step};
+use crate::config::ProjectionConfig;
 use crate::failure::FailureKind;
 use crate::name::StreamName;
 use crate::read_model::{Batch, Positions, StoreError};
@@ -19,15 +20,22 @@ const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// What was folded and is not committed.
 #[derive(Default)]
 pub(super) struct Pending {
-    pub(super) positions: Positions,
+    /// By the number of the source.
+    reached: Vec<Option<Reached>>,
     pub(super) folded: u64,
     pub(super) skipped: u64,
     pub(super) bytes: usize,
     pub(super) dead_lettered: Vec<FailureKind>,
     /// When events arrived, and how many.
-    pub(super) arrivals: Vec<(Instant, u64)>,
-    /// When the first event that is not folded was stored.
-    pub(super) oldest: BTreeMap<StreamName, Option<SystemTime>>,
+    arrivals: Vec<(Instant, u64)>,
+}
+
+/// How far a source was gone on in.
+#[derive(Clone, Copy)]
+struct Reached {
+    sequence: u64,
+    /// When the event after it was stored, if one is there.
+    next: Option<SystemTime>,
 }
 
 /// A batch on its way into the store.
@@ -44,13 +52,13 @@ impl Fold {
             let result = Committing::done(&mut pass.committing).await;
             self.finish_commit(pass, result)?;
         }
-        if pass.pending.positions.is_empty() {
+        if pass.pending.is_empty() {
             return Ok(());
         }
         let batch = std::mem::take(&mut pass.pending);
         let written = Batch {
             writes: self.view.seal(),
-            positions: batch.positions.clone(),
+            positions: batch.positions(&self.projection.config),
             folded: batch.folded,
             dead_lettered: batch.dead_lettered.len() as u64,
         };
@@ -81,13 +89,14 @@ impl Fold {
         self.view.settle();
         pass.committed = Instant::now();
         let dead_lettered = batch.dead_lettered.len() as u64;
-        self.track.committed(&batch.positions, dead_lettered, &batch.oldest);
+        let positions = batch.positions(&self.projection.config);
+        self.track.committed(&positions, dead_lettered, &batch.oldest(&self.projection.config));
         match self.purpose {
             Purpose::Live => {
                 let stats = &self.projection.stats;
                 stats.committed(batch.folded, batch.skipped, &batch.dead_lettered);
                 stats.took(batch.arrivals.iter().map(|(arrived, count)| (arrived.elapsed(), *count)));
-                self.projection.board.advance(&self.track.copy, &batch.positions);
+                self.projection.board.advance(&self.track.copy, &positions);
             }
             Purpose::Building { .. } => self.projection.stats.rebuilt(batch.folded),
         }
@@ -98,6 +107,39 @@ impl Fold {
 // === impl Pending ===
 
 impl Pending {
+    /// Everything of the source up to this sequence is folded or passed; `next` is when the event after it was stored.
+    pub(super) fn reach(&mut self, source: usize, sequence: u64, next: Option<SystemTime>) {
+        if self.reached.len() <= source {
+            self.reached.resize(source + 1, None);
+        }
+        self.reached[source] = Some(Reached { sequence, next });
+    }
+
+    /// An event of a stretch that arrived then was passed.
+    pub(super) fn count(&mut self, arrived: Instant) {
+        match self.arrivals.last_mut() {
+            Some((known, count)) if *known == arrived => *count += 1,
+            _ => self.arrivals.push((arrived, 1)),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.reached.iter().all(Option::is_none)
+    }
+
+    pub(super) fn positions(&self, config: &ProjectionConfig) -> Positions {
+        self.by_stream(config).map(|(stream, reached)| (stream.clone(), reached.sequence)).collect()
+    }
+
+    fn oldest(&self, config: &ProjectionConfig) -> BTreeMap<StreamName, Option<SystemTime>> {
+        self.by_stream(config).map(|(stream, reached)| (stream.clone(), reached.next)).collect()
+    }
+
+    fn by_stream<'a>(&'a self, config: &'a ProjectionConfig) -> impl Iterator<Item = (&'a StreamName, Reached)> {
+        let reached = config.sources.iter().zip(&self.reached);
+        reached.filter_map(|(source, reached)| Some((&source.stream, (*reached)?)))
+    }
+
     pub(super) fn has_events(&self) -> bool {
         self.folded > 0 || !self.dead_lettered.is_empty()
     }
