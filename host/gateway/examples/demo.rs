@@ -19,7 +19,7 @@ mod store;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7380".to_owned());
     // Nothing is ever folded here, so whoever waits waits in vain.
     let http = format!("{}  limits: {{ query_timeout: 100ms }}\n", host::HTTP.replace("127.0.0.1:0", &address));
     let config = host::configured(&http);

@@ -18,8 +18,13 @@ fn full() -> Snapshot {
         dead_lettered_by_reason: counted("invalid"),
         ..Default::default()
     };
-    let measures =
-        RouteMeasures { failed: counted("trap"), in_host: spread.clone(), end_to_end: spread.clone(), in_flight: 2 };
+    let measures = RouteMeasures {
+        failed: counted("trap"),
+        in_host: spread.clone(),
+        end_to_end: spread.clone(),
+        in_flight: 2,
+        oldest: None,
+    };
     Snapshot {
         version: "0.1.0".into(),
         broker: "embedded".into(),

@@ -52,7 +52,7 @@ fn curl(command: &str) -> Ask {
             "-d" | "--data-binary" => {
                 ask = Ask { body: words.next().unwrap().into_bytes(), ..ask.method("POST") };
             }
-            address => address.strip_prefix("http://127.0.0.1:8080").unwrap().clone_into(&mut ask.target),
+            address => address.strip_prefix("http://127.0.0.1:7380").unwrap().clone_into(&mut ask.target),
         }
     }
     ask
