@@ -1,18 +1,21 @@
 //! The composition root: from a configuration to running routes, and on through its changes to the end.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use tidemill_core::config::{BrokerConfig, RuntimeConfig};
+use tidemill_core::name::ProjectionName;
 use tidemill_core::port::{Broker, BrokerError};
 use tidemill_core::projection::{ProjectionState, ProjectionStatus};
 use tidemill_embedded::EmbeddedBroker;
 use tidemill_engine::{Compiler, Engine, EngineOptions};
 use tidemill_gateway::Gateway;
 use tidemill_nats::NatsBroker;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::candidate::Candidate;
 use crate::exit::{self, Coded, Kind};
@@ -35,6 +38,10 @@ pub struct App {
     started: SystemTime,
     /// What `run` begins with; taken by it.
     first: Mutex<Option<(Candidate, mpsc::Receiver<Request>)>>,
+    /// Turns true when the first takeover is over.
+    running: AtomicBool,
+    /// For each projection, the right to ask its plugin.
+    pub(crate) questions: Mutex<HashMap<ProjectionName, Arc<Semaphore>>>,
     /// The gateway that listens and does not answer yet; taken by `run`.
     gateway: Mutex<Option<Gateway>>,
 }
@@ -61,8 +68,8 @@ impl App {
         let reloader = Reloader::new(path.to_owned(), engine, provenance, supervisor);
         let (requests, receiver) = mpsc::channel(1);
         let first = Mutex::new(Some((candidate, receiver)));
-        let gateway = Mutex::default();
-        Ok(Arc::new(Self { broker, config, reloader, requests, began, started, first, gateway }))
+        let (running, questions, gateway) = Default::default();
+        Ok(Arc::new(Self { broker, config, reloader, requests, began, started, first, running, questions, gateway }))
     }
 
     /// Takes the gateway's address, if the configuration declares one. It is answered there as soon as the host runs.
@@ -118,6 +125,7 @@ impl App {
         let gateway = gateway.map(|gateway| tokio::spawn(gateway.serve(Arc::clone(self) as _, stop.clone())));
         let supervisor = &self.reloader.supervisor;
         supervisor.apply(candidate).await?;
+        self.running.store(true, Relaxed);
         tracing::info!(
             broker = self.broker.kind(), routes = self.config.routes.len(),
             projections = self.config.projections.len(), ready_in = ?self.began.elapsed(),
@@ -154,8 +162,7 @@ impl App {
 
     /// Whether the first takeover is over.
     pub fn runs(&self) -> bool {
-        let view = self.reloader.supervisor.view();
-        !view.routes.is_empty() || !view.projections.is_empty()
+        self.running.load(Relaxed)
     }
 
     async fn nothing_left(&self) -> Result<bool> {

@@ -1,7 +1,7 @@
 //! The host as the HTTP gateway sees it: what may be asked by anybody, at any time, without waiting for a takeover.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,11 +17,14 @@ use tidemill_gateway::metrics::{
     PluginMetrics, ProjectionLag, ProjectionMetrics, ReloadMetrics, RouteMetrics, Snapshot,
 };
 use tidemill_gateway::{Answer, Catalogue, Health, ReadModel, Runtime, Waited};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::app::App;
 use crate::deployment::Deployment;
 use crate::status;
+use crate::supervisor::View;
 
 /// A probe or a scrape must end although the broker or a store does not answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -64,10 +67,16 @@ impl Runtime for App {
         let gone = || Failure::new(FailureKind::Unavailable, format!("the projection `{projection}` does not run"));
         let projection = self.projection(projection).ok_or_else(gone)?;
         let positions = projection.view().map(|active| active.positions).unwrap_or_default();
-        // Guests run on their own threads.
-        let name = name.to_owned();
-        let asked = self.reloader().engine.runtime().spawn(async move { projection.ask(&name, &params).await });
-        let body = asked.await.map_err(|error| Failure::new(FailureKind::Trap, error.to_string()))??;
+        // One instance is left to the fold, however many ask.
+        let places = self.question_places(&projection);
+        let _place = places.acquire().await;
+        // Guests run on their own threads. Whoever is gone is not answered: dropping the set ends the call.
+        let (mut asked, name) = (JoinSet::new(), name.to_owned());
+        let question = async move { projection.ask(&name, &params).await };
+        asked.spawn_on(question, self.reloader().engine.runtime());
+        let ended = asked.join_next().await.transpose();
+        let body = ended.map_err(|error| Failure::new(FailureKind::Trap, error.to_string()))?;
+        let body = body.ok_or_else(|| Failure::new(FailureKind::Unavailable, "the question was not asked"))??;
         Ok(Answer { body, positions })
     }
 
@@ -92,7 +101,7 @@ impl Runtime for App {
             self.broker_fault(),
         );
         let report = self.reloader().report();
-        let plugins = view.plugins.iter().map(|one| plugin_metrics(one, &routes, &view.routes)).collect();
+        let plugins = view.plugins.iter().map(|one| plugin_metrics(one, &view)).collect();
         Snapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             broker: self.broker().kind().to_owned(),
@@ -120,6 +129,16 @@ impl App {
         view.projections.iter().find(|projection| projection.config.name == *name).cloned()
     }
 
+    /// How many questions a projection's plugin answers at once.
+    fn question_places(&self, projection: &Projection) -> Arc<Semaphore> {
+        let view = self.reloader().supervisor.view();
+        let plugin = view.plugins.iter().find(|plugin| plugin.name == projection.config.plugin);
+        let instances = plugin.map_or(1, |plugin| plugin.plugin().describe().instances);
+        let mut places = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || Arc::new(Semaphore::new(instances.saturating_sub(1).max(1)));
+        Arc::clone(places.entry(projection.config.name.clone()).or_insert_with(fresh))
+    }
+
     /// Why the broker does not answer, if it does not. Without a stream there is nothing to ask it for.
     async fn broker_fault(&self) -> Option<String> {
         let stream = &self.config().streams.first()?.name;
@@ -144,14 +163,16 @@ impl App {
     }
 }
 
-fn plugin_metrics(deployment: &Deployment, counted: &[RouteMetrics], routes: &[Arc<Route>]) -> PluginMetrics {
+fn plugin_metrics(deployment: &Deployment, view: &View) -> PluginMetrics {
     let description = deployment.plugin().describe();
     let vitals = deployment.generation().vitals();
+    let routes = view.routes.iter().filter(|route| route.config.handler == deployment.name);
+    let projections = view.projections.iter().filter(|projection| projection.config.plugin == deployment.name);
+    let failed = routes.map(|route| route.stats.measures().failed).chain(projections.map(|it| it.stats.failures()));
     let mut traps = BTreeMap::new();
-    let of_plugin = routes.iter().zip(counted).filter(|(route, _)| route.config.handler == deployment.name);
-    for (code, count) in of_plugin.flat_map(|(_, counted)| &counted.measures.failed) {
+    for (code, count) in failed.flatten() {
         if FailureKind::ALL.iter().any(|kind| kind.is_crash() && kind.code() == code) {
-            *traps.entry(code.clone()).or_default() += count;
+            *traps.entry(code).or_default() += count;
         }
     }
     let refused = u64::from(deployment.refused.is_some());

@@ -231,6 +231,7 @@ impl Fold {
                     }
                 }
             };
+            self.projection.stats.failed(failure.kind);
             let now = SystemTime::now();
             if failure.kind.blame() != Blame::Host && !failure.provisional {
                 first_failure.get_or_insert(now);

@@ -23,6 +23,8 @@ pub struct ProjectionStats {
     rebuilt: AtomicU64,
     batches: AtomicU64,
     dead_lettered: Mutex<BTreeMap<&'static str, u64>>,
+    /// Attempts, those of rebuilds included.
+    failed: Mutex<BTreeMap<&'static str, u64>>,
     /// Microseconds from an event's arrival in the host to its commit.
     times: Mutex<Timer>,
 }
@@ -58,7 +60,8 @@ impl ProjectionStats {
             retried: AtomicU64::new(0),
             rebuilt: AtomicU64::new(0),
             batches: AtomicU64::new(0),
-            dead_lettered: Mutex::new(BTreeMap::new()),
+            dead_lettered: Mutex::default(),
+            failed: Mutex::default(),
             times: Mutex::default(),
         }
     }
@@ -79,6 +82,16 @@ impl ProjectionStats {
     pub(super) fn rebuilt(&self, folded: u64) {
         self.batches.fetch_add(1, Relaxed);
         self.rebuilt.fetch_add(folded, Relaxed);
+    }
+
+    pub(super) fn failed(&self, reason: FailureKind) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner).entry(reason.code()).or_default() += 1;
+    }
+
+    /// Failed attempts by [`FailureKind::code`], those that were made again and those of rebuilds included.
+    pub fn failures(&self) -> BTreeMap<String, u64> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.iter().map(|(code, count)| ((*code).to_owned(), *count)).collect()
     }
 
     pub(super) fn retried(&self) {
