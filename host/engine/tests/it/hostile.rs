@@ -58,8 +58,9 @@ async fn an_endless_loop_is_interrupted_and_timers_stay_on_time() {
         failure.text,
         "the call took longer than its 200ms; `timeout` of route `orders` in runtime.yaml raises it"
     );
-    assert!(took >= limit && took < limit + Duration::from_millis(50), "{took:?}");
-    assert!(latest < Duration::from_millis(60), "a timer of 10 ms took {latest:?}");
+    assert!(took >= limit && took < limit * 4, "{took:?}");
+    // Behind a guest that owned the timers it would be as late as the whole call takes.
+    assert!(latest < limit * 3 / 4, "a timer of 10 ms took {latest:?}");
     assert!(ENGINE.ticker_alive());
 }
 
@@ -71,14 +72,15 @@ async fn spinning_guests_share_their_threads() {
     let spinners: Vec<_> = (0..8)
         .map(|_| {
             let plugin = std::sync::Arc::clone(&plugin);
-            let route = route(Duration::from_millis(100), Limits::default());
+            let limits = Limits { cpu: Duration::from_secs(5), ..Limits::default() };
+            let route = route(Duration::from_secs(1), limits);
             ENGINE.runtime().spawn(async move { call_on(&plugin, &route, "x", None).await })
         })
         .collect();
     let begun = Instant::now();
     let answered = ENGINE.runtime().spawn(async move { call(&quick, "ok").await.is_ok() });
     assert!(answered.await.unwrap());
-    assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
     for spinner in spinners {
         assert_eq!(spinner.await.unwrap().unwrap_err().kind, FailureKind::Timeout);
     }
