@@ -40,6 +40,7 @@ pub(super) fn check(path: &Path, output: Output) -> Result<ExitCode> {
 
 struct Checked {
     routes: usize,
+    projections: usize,
     streams: usize,
     plugins: Vec<String>,
 }
@@ -52,19 +53,25 @@ fn check_parts(loaded: Loaded, problems: &mut Vec<anyhow::Error>) -> Result<Chec
     let (well, problem) = candidate::check_plugins(&loaded.config, &engine, &provenance);
     problems.extend(problem);
     let plugins = well.iter().map(ToString::to_string).collect();
-    Ok(Checked { routes: loaded.config.routes.len(), streams: loaded.config.streams.len(), plugins })
+    let (routes, projections) = (loaded.config.routes.len(), loaded.config.projections.len());
+    Ok(Checked { routes, projections, streams: loaded.config.streams.len(), plugins })
 }
 
 // === impl Checked ===
 
 impl Checked {
     fn report(&self, path: &Path, output: Output) -> Result<()> {
-        let Self { routes, streams, plugins } = self;
+        let Self { routes, projections, streams, plugins } = self;
         if output == Output::Json {
-            return say_json(&json!({ "ok": true, "routes": routes, "streams": streams, "plugins": plugins }));
+            return say_json(&json!({
+                "ok": true, "routes": routes, "projections": projections, "streams": streams, "plugins": plugins,
+            }));
         }
-        let (routes, streams) = (counted(*routes, "route"), counted(*streams, "stream"));
-        say(format!("{}: {routes}, {streams}, {}: all well", path.display(), counted(plugins.len(), "plugin")));
+        let counts =
+            [(*routes, "route"), (*projections, "projection"), (*streams, "stream"), (plugins.len(), "plugin")];
+        let counts = counts.iter().filter(|(count, noun)| *count > 0 || *noun != "projection");
+        let counts: Vec<String> = counts.map(|(count, noun)| counted(*count, noun)).collect();
+        say(format!("{}: {}: all well", path.display(), counts.join(", ")));
         Ok(())
     }
 }
