@@ -5,7 +5,8 @@
     examples/shop/generate.py --check    fails if the committed files are not what this script writes
 
 The output is the same on every machine and in every version of Python: only `random()` of a seeded generator is used.
-Expectations come from a model of the routes in `runtime.yaml`, at the end of this file, not from a run of Tidemill.
+Expectations come from a model of the routes and projections in `runtime.yaml`, at the end of this file, not from a run of
+Tidemill.
 """
 
 import json
@@ -291,20 +292,21 @@ def payments(kind, data, state):
         return "trap"
     if sum(round(item["unit_price"] * 100) * item["quantity"] for item in data["items"]) != round(data["total"] * 100):
         return "rejected"
-    return [("payments.captured", "PaymentCaptured", {})]
+    paid = {"order_id": data["order_id"], "customer_id": data["customer_id"], "amount": data["total"]}
+    return [("payments.captured", "PaymentCaptured", paid)]
 
 
 def customer_validation(kind, data, state):
     good = data["age"] >= 18 and data["country"] in DELIVERED_TO and data["email"].split("@")[1] not in BLOCKED
     return [("customers.validated", "CustomerValidated", data)] if good else [
-        ("customers.validation-failed", "CustomerValidationFailed", {})]
+        ("customers.validation-failed", "CustomerValidationFailed", data)]
 
 
 def account_creation(kind, data, state):
     key = f"email/{data['email'].lower()}"
     if state.setdefault(key, data["customer_id"]) == data["customer_id"]:
         return [("accounts.created", "AccountCreated", data)]
-    return [("accounts.rejected", "AccountRejected", {})]
+    return [("accounts.rejected", "AccountRejected", data)]
 
 
 def welcome_mail(kind, data, state):
@@ -326,13 +328,68 @@ ROUTES = {  # name: subject or prefix, filter, handler
 }
 
 
+# What a projection keeps of each order and each registration: how far it has come, and no event takes that back.
+ORDER_STEPS = {"OrderCreated": "pending", "PaymentCaptured": "paid", "OrderShipped": "shipped", "OrderCancelled": "cancelled"}
+REGISTRATION_STEPS = {"CustomerRegistered": "received", "CustomerValidated": "validated", "CustomerValidationFailed": "rejected",
+                      "AccountCreated": "account-created", "AccountRejected": "rejected", "WelcomeMailSent": "welcomed"}
+STANDING = {"received": "registered", "validated": "registered", "rejected": "rejected", "account-created": "active"}
+ORDER_OF_STEPS = ["pending", "paid", "shipped", "cancelled", "received", "validated", "registered", "rejected",
+                  "account-created", "active", "welcomed"]
+
+
+def reach(documents, key, step):
+    documents[key] = max(documents.get(key, step), step, key=ORDER_OF_STEPS.index)
+
+
+def orders_view(folded):
+    orders, created = {}, {}
+    for kind, data, _ in folded:
+        reach(orders, data["order_id"], ORDER_STEPS[kind])
+        if kind == "OrderCreated":
+            created[data["order_id"]] = data
+    spent, customers = Counter(), Counter(data["customer_id"] for data in created.values())
+    for order, data in created.items():
+        spent[data.get("currency", "USD")] += 0 if orders[order] == "cancelled" else round(data["total"] * 100)
+    return {
+        "documents": {"customer-totals": len(customers), "orders": len(orders)},
+        "by_status": {"orders": dict(sorted(Counter(orders.values()).items()))},
+        "spent_cents": dict(sorted(spent.items())),
+    }
+
+
+def customers_view(folded):
+    registrations, customers = {}, {}
+    for kind, data, correlation in folded:
+        step = REGISTRATION_STEPS[kind]
+        reach(registrations, correlation, step)
+        if step in STANDING:
+            reach(customers, data["customer_id"], STANDING[step])
+    return {
+        "documents": {"customers": len(customers), "registrations": len(registrations)},
+        "by_status": {"customers": dict(sorted(Counter(customers.values()).items())),
+                      "registrations": dict(sorted(Counter(registrations.values()).items()))},
+    }
+
+
+PROJECTIONS = {  # name: the first part of the subjects of its streams, documents
+    "orders": (["orders", "payments"], orders_view),
+    "customers": (["customers", "accounts", "mails"], customers_view),
+}
+
+
+def correlation(line):
+    body = line["line"].get("event", {})
+    return body.get("correlationid", body.get("id"))
+
+
 def expected(lines):
     routes = {name: Counter() for name in ROUTES}
     reasons = {name: Counter() for name in ROUTES}
     states = {name: {} for name in ROUTES}
     emits = Counter()
-    queue = [(line["line"]["subject"], line["fate"], line["kind"], line["data"]) for line in lines if line["fate"] != "duplicate"]
-    for subject, fate, kind, data in queue:  # grows while it is walked through: emits are events, too
+    stored = [line for line in lines if line["fate"] != "duplicate"]
+    queue = [(line["line"]["subject"], line["fate"], line["kind"], line["data"], correlation(line)) for line in stored]
+    for subject, fate, kind, data, correlated in queue:  # grows while it is walked through: emits are events, too
         for name, (wanted, admits, handle) in ROUTES.items():
             if subject != wanted and not (wanted.endswith(".") and subject.startswith(wanted)):
                 continue
@@ -351,13 +408,20 @@ def expected(lines):
                 count["emitted"] += len(outcome)
                 for to, kind_out, data_out in outcome:
                     emits[to] += 1
-                    queue.append((to, "valid", kind_out, data_out))
+                    queue.append((to, "valid", kind_out, data_out, correlated))
+    projections = {}
+    for name, (subjects, view) in PROJECTIONS.items():
+        events = [event for event in queue if event[0].split(".")[0] in subjects]
+        folded = [(kind, data, correlated) for _, fate, kind, data, correlated in events if fate == "valid"]
+        reasons[name] = Counter(fate for _, fate, *_ in events if fate != "valid")
+        projections[name] = {"folded": len(folded), "dead_lettered": reasons[name].total()} | view(folded)
     fates = Counter(line["fate"] for line in lines)
     by_reason = sum(reasons.values(), Counter())
     columns = ["received", "done", "skipped", "retried", "dead_lettered", "emitted"]
     return {
         "published": {"lines": len(lines), "stored": len(lines) - fates["duplicate"], "duplicates": fates["duplicate"]},
         "routes": {name: {column: count[column] for column in columns} for name, count in routes.items()},
+        "projections": projections,
         "dead_letters": {
             "total": by_reason.total(),
             "by_reason": dict(sorted(by_reason.items())),
@@ -381,6 +445,13 @@ def compact(value):
 def tables(counts):
     rows = ["| route | received | done | skipped | retried | dead-lettered | emitted |", "|---|--:|--:|--:|--:|--:|--:|"]
     rows += [f"| `{name}` | " + " | ".join(str(value) for value in row.values()) + " |" for name, row in counts["routes"].items()]
+    rows += ["", "| projection | folded | dead-lettered | documents | by status |", "|---|--:|--:|---|---|"]
+    for name, row in counts["projections"].items():
+        documents = ", ".join(f"{count} `{collection}`" for collection, count in row["documents"].items())
+        statuses = "; ".join(
+            f"`{collection}`: " + ", ".join(f"{count} {status}" for status, count in found.items())
+            for collection, found in row["by_status"].items())
+        rows.append(f"| `{name}` | {row['folded']} | {row['dead_lettered']} | {documents} | {statuses} |")
     rows += ["", "| dead letters | " + " | ".join(f"`{reason}`" for reason in counts["dead_letters"]["by_reason"]) + " |"]
     rows += ["|---|" + "--:|" * len(counts["dead_letters"]["by_reason"])]
     for name, found in counts["dead_letters"]["by_route"].items():

@@ -21,7 +21,7 @@ use tidemill_core::retry::RetryPolicy;
 use tidemill_core::subject::{Subject, SubjectPattern};
 
 pub(crate) use self::host::Host;
-pub(crate) use self::http::{Answer, ask};
+pub(crate) use self::http::{Answer, address, ask};
 
 /// The repository.
 pub(crate) fn root() -> PathBuf {
@@ -68,6 +68,13 @@ impl Home {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
+    }
+
+    /// Drops a build into the folder as a careful person does: written beside, then renamed.
+    pub(crate) fn put_plugin(&self, plugin: &str, build: &[u8]) {
+        fs::create_dir_all(self.path("plugins")).unwrap();
+        fs::write(self.path("plugins/.incoming"), build).unwrap();
+        fs::rename(self.path("plugins/.incoming"), self.path(&format!("plugins/{plugin}.wasm"))).unwrap();
     }
 
     /// Copies one of the repository's committed plugins.
@@ -193,9 +200,19 @@ impl Server {
 
     /// SIGKILL, then the same store again after a pause.
     pub(crate) fn kill_and_restart(&mut self, pause: Duration) {
+        self.kill();
+        std::thread::sleep(pause);
+        self.restart();
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        std::thread::sleep(pause);
+    }
+
+    /// After [`kill`](Self::kill), on the same port and store.
+    pub(crate) fn restart(&mut self) {
         self.child = launch(self.port, self.store.path());
     }
 }

@@ -1,11 +1,11 @@
-//! README's first command, on both brokers: every count of every route is what the shop's generator says.
+//! README's first command, on both brokers: every count of every route and projection is what the shop's generator says.
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use serde_json::Value;
 
-use crate::harness::{Home, On, root};
+use crate::harness::{Home, Host, On, root};
 
 /// The root's configuration with its folders named absolutely, so that the log lands in the test's own folder.
 pub(crate) fn shop_config() -> String {
@@ -35,12 +35,46 @@ fn the_shop_comes_out_as_expected(on: On) {
     assert_eq!(summary["routes"].as_array().unwrap().len(), expected["routes"].as_object().unwrap().len());
 
     let letters = home.json(&["dlq", "list"]);
-    let mut by_reason: BTreeMap<String, u64> = BTreeMap::new();
+    let mut by_route: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
     for letter in letters.as_array().unwrap() {
-        *by_reason.entry(letter["reason"].as_str().unwrap().to_owned()).or_default() += 1;
+        let [route, reason] = ["route", "reason"].map(|name| letter[name].as_str().unwrap().to_owned());
+        *by_route.entry(route).or_default().entry(reason).or_default() += 1;
     }
-    let wanted: BTreeMap<String, u64> = serde_json::from_value(expected["dead_letters"]["by_reason"].clone()).unwrap();
-    assert_eq!(by_reason, wanted, "{on:?}");
+    let wanted: BTreeMap<_, _> = serde_json::from_value(expected["dead_letters"]["by_route"].clone()).unwrap();
+    assert_eq!(by_route, wanted, "{on:?}");
+
+    let host = home.start();
+    for (name, wanted) in expected["projections"].as_object().unwrap() {
+        the_read_models_are_as_expected(&host, name, wanted);
+    }
+    host.stop();
+}
+
+fn the_read_models_are_as_expected(host: &Host, name: &str, wanted: &Value) {
+    let active = host.until_folded(name).active.unwrap();
+    let counted = [active.folded, active.dead_lettered].map(Value::from);
+    assert_eq!(counted, [&wanted["folded"], &wanted["dead_lettered"]].map(Clone::clone), "{name}");
+    for (collection, count) in wanted["documents"].as_object().unwrap() {
+        // More than there are, so that one that should not be there is seen.
+        let answer = host.get(&format!("/v1/read-models/{collection}?limit=500"));
+        let page = answer.json();
+        let items = page["items"].as_array().unwrap_or_else(|| panic!("{answer:?}"));
+        assert_eq!(&Value::from(items.len()), count, "{name}: {collection}");
+        if let Some(statuses) = wanted["by_status"].get(collection) {
+            let mut found: BTreeMap<&str, u64> = BTreeMap::new();
+            for item in items {
+                *found.entry(item["document"]["status"].as_str().unwrap()).or_default() += 1;
+            }
+            assert_eq!(&serde_json::to_value(found).unwrap(), statuses, "{name}: {collection}");
+        }
+        if collection == "customer-totals" {
+            let mut cents: BTreeMap<&str, i64> = BTreeMap::new();
+            for (currency, spent) in items.iter().flat_map(|item| item["document"]["spent"].as_object().unwrap()) {
+                *cents.entry(currency).or_default() += (spent.as_f64().unwrap() * 100.0).round() as i64;
+            }
+            assert_eq!(serde_json::to_value(cents).unwrap(), wanted["spent_cents"], "{name}");
+        }
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tidemill::control::{self, Remote};
 use tidemill::status::{PluginStatus, Status};
+use tidemill_core::projection::{ProjectionState, ProjectionStatus};
 use tidemill_core::stats::RouteSummary;
 
 use super::Home;
@@ -17,10 +18,18 @@ use super::Home;
 /// Nothing here is expected to take a tenth of it; a machine under load may.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+type Log = Arc<Mutex<Vec<String>>>;
+
+/// A host that was started and may not be ready, killed when it is dropped.
+pub(crate) struct Starting {
+    child: Child,
+    log: Log,
+}
+
 /// `tidemill run`, killed when it is dropped.
 pub(crate) struct Host {
     child: Child,
-    log: Arc<Mutex<Vec<String>>>,
+    log: Log,
     runtime: tokio::runtime::Runtime,
     remote: Remote,
 }
@@ -39,10 +48,7 @@ impl Home {
         let dir = control::socket_dir(&self.config()).to_owned();
         // Relative to the folder that the host runs in, which is not the test's.
         let dir = self.dir.path().join(dir);
-        let mut command = self.command(&["--log-format", "json", "run"]);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let log = Arc::default();
-        collect(child.stderr.take().unwrap(), Arc::clone(&log));
+        let (mut child, log) = self.launch();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -62,14 +68,56 @@ impl Home {
             thread::sleep(Duration::from_millis(10));
         }
     }
+
+    /// Starts a host and waits for nothing.
+    pub(crate) fn begin(&self) -> Starting {
+        let (child, log) = self.launch();
+        Starting { child, log }
+    }
+
+    fn launch(&self) -> (Child, Log) {
+        let mut command = self.command(&["--log-format", "json", "run"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Log::default();
+        collect(child.stderr.take().unwrap(), Arc::clone(&log));
+        (child, log)
+    }
 }
 
-fn collect(stderr: ChildStderr, log: Arc<Mutex<Vec<String>>>) {
+fn collect(stderr: ChildStderr, log: Log) {
     thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
             log.lock().unwrap().push(line);
         }
     });
+}
+
+fn find(log: &Log, text: &str) -> Vec<Value> {
+    let log = log.lock().unwrap();
+    log.iter().filter(|line| line.contains(text)).map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+// === impl Starting ===
+
+impl Starting {
+    /// Waits for the log line with this text, and answers it.
+    pub(crate) fn until_logged(&self, text: &str) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(line) = find(&self.log, text).pop() {
+                return line;
+            }
+            assert!(Instant::now() < deadline, "`{text}` is not logged:\n{}", self.log.lock().unwrap().join("\n"));
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
 }
 
 // === impl Host ===
@@ -118,14 +166,37 @@ impl Host {
         });
     }
 
+    pub(crate) fn projection(&self, name: &str) -> ProjectionStatus {
+        let projections = self.status().projections;
+        projections.into_iter().find(|one| one.name == name).unwrap_or_else(|| panic!("no projection {name}"))
+    }
+
+    /// Waits until a projection is as wanted, and answers it.
+    pub(crate) fn until_projection(
+        &self,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&ProjectionStatus) -> bool,
+    ) -> ProjectionStatus {
+        let find = |status: &Status| status.projections.iter().find(|one| one.name == name).cloned();
+        find(&self.until(what, |status| find(status).is_some_and(|one| wanted(&one)))).unwrap()
+    }
+
+    /// Waits until a projection has folded everything that is stored, and builds no other copy.
+    pub(crate) fn until_folded(&self, name: &str) -> ProjectionStatus {
+        self.until_projection(name, "folded to the end", |one| {
+            let active = one.active.as_ref().is_some_and(|copy| copy.lag.values().all(|lag| lag.events == 0));
+            one.state == ProjectionState::Running && active && one.building.is_none()
+        })
+    }
+
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
     }
 
     /// The log lines with this text.
     pub(crate) fn logged(&self, text: &str) -> Vec<Value> {
-        let log = self.log.lock().unwrap();
-        log.iter().filter(|line| line.contains(text)).map(|line| serde_json::from_str(line).unwrap()).collect()
+        find(&self.log, text)
     }
 
     /// Waits for the `count`th log line with this text, and answers it.

@@ -23,8 +23,7 @@ pub(crate) struct Answer {
 impl Host {
     /// The address that the gateway listens on.
     pub(crate) fn gateway(&self) -> String {
-        let line = self.until_logged(1, "The gateway listens");
-        line["fields"]["address"].as_str().unwrap_or_else(|| panic!("no address in {line}")).to_owned()
+        address(&self.until_logged(1, "The gateway listens"))
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
@@ -34,6 +33,11 @@ impl Host {
     pub(crate) fn post(&self, path: &str, content_type: &str, body: &str) -> Answer {
         ask(&self.gateway(), "POST", path, &[("content-type", content_type)], body).unwrap()
     }
+}
+
+/// The gateway's address in the log line that tells of it.
+pub(crate) fn address(line: &Value) -> String {
+    line["address"].as_str().unwrap_or_else(|| panic!("no address in {line}")).to_owned()
 }
 
 // === impl Answer ===
