@@ -27,6 +27,7 @@ mod trace;
 
 pub use emit::{EmitIds, encode_emit, encode_event, encode_foreign_event};
 pub use error::DecodeError;
+pub use ids::posted_id;
 pub use structured::event_from_json;
 
 /// The longest `id`, `source` and `type`, in bytes. The CloudEvents spec sets no limit; these three become message ids,

@@ -19,7 +19,7 @@ const SLOWEST: u64 = 8 * 1024;
 pub(crate) struct Patient<S> {
     stream: S,
     patience: Duration,
-    /// Since a write was blocked, until the client has sent something again.
+    /// Since a write was blocked, until everything is written. What the client sends says nothing about what it takes.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
@@ -53,12 +53,7 @@ impl<S> Patient<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
-        if buf.filled().len() > before {
-            self.deadline = None;
-        }
-        Poll::Ready(read)
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
@@ -89,6 +84,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        // Whoever writes flushes when nothing is left to write.
+        if flushed.is_ready() {
+            self.deadline = None;
+        }
         self.bounded(cx, flushed)
     }
 

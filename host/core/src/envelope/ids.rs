@@ -2,8 +2,9 @@
 
 use uuid::Uuid;
 
-use crate::name::RouteName;
+use crate::name::{RouteName, StreamName};
 use crate::port::Origin;
+use crate::subject::Subject;
 
 /// The namespace of all ids that Tidemill makes. It must never change: an emit that is published again under another id
 /// would be a second event.
@@ -25,4 +26,11 @@ pub(super) fn input_id(origin: &Origin) -> Uuid {
 /// The source's length keeps two events from having one text.
 pub(super) fn event_id(source: &str, id: &str) -> Uuid {
     Uuid::new_v5(&NAMESPACE, format!("event/{}/{source}/{id}", source.len()).as_bytes())
+}
+
+/// The message id of a body that a client publishes under a key of its own. What clients choose never is a message id as it
+/// stands: it would be taken for a message of another client, or for an emit whose id anybody can compute.
+pub fn posted_id(stream: &StreamName, subject: &Subject, key: &str) -> Uuid {
+    let length = subject.as_str().len();
+    Uuid::new_v5(&NAMESPACE, format!("posted/{stream}/{length}/{subject}/{key}").as_bytes())
 }

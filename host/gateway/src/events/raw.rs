@@ -7,8 +7,10 @@
 use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
 use tidemill_core::config::StreamConfig;
+use tidemill_core::envelope;
 use tidemill_core::grant;
 use tidemill_core::message::{Headers, Message};
+use tidemill_core::name::StreamName;
 use tidemill_core::port::Outgoing;
 use tidemill_core::subject::Subject;
 use uuid::Uuid;
@@ -20,15 +22,19 @@ use crate::reply::{self, Answered};
 use crate::runtime::Catalogue;
 use crate::service::Service;
 
-/// Ids become headers and keys of the broker.
-const MAX_ID_BYTES: usize = 256;
+/// Longer than any id that is in use.
+const MAX_KEY_BYTES: usize = 256;
 
 /// `POST /v1/streams/{stream}/{subject}`.
 pub(crate) async fn take_raw(service: &Service, request: Request<Incoming>, stream: &str, subject: &str) -> Answered {
     let catalogue = service.runtime.catalogue();
-    let subject = address(&catalogue, stream, subject)?;
+    let (stream, subject) = address(&catalogue, stream, subject)?;
     let (head, body) = request.into_parts();
-    let (id, headers) = (id(&head.headers)?, carried(&head.headers)?);
+    let id = match key(&head.headers)? {
+        Some(key) => envelope::posted_id(stream, &subject, key),
+        None => Uuid::now_v7(),
+    };
+    let (id, headers) = (id.to_string(), carried(&head.headers)?);
     let limits = &service.config.limits;
     let payload = body::read(body, &head.headers, limits.body, limits.timeout).await?;
     let outgoing = Outgoing { id: id.clone(), message: Message { subject, headers, payload } };
@@ -36,8 +42,8 @@ pub(crate) async fn take_raw(service: &Service, request: Request<Incoming>, stre
     reply::json(StatusCode::ACCEPTED, &Receipt::new(id, &published))
 }
 
-/// The subject, if it is one of the stream's.
-fn address(catalogue: &Catalogue, stream: &str, subject: &str) -> Result<Subject, Problem> {
+/// The stream, and the subject if it is one of the stream's.
+fn address<'c>(catalogue: &'c Catalogue, stream: &str, subject: &str) -> Result<(&'c StreamName, Subject), Problem> {
     let bad = |detail: String| Problem::new(ProblemKind::BadRequest, detail);
     let StreamConfig { name, subjects, .. } = catalogue.stream(stream).ok_or_else(|| {
         let detail = format!("there is no stream `{stream}`; `streams` in runtime.yaml declares streams");
@@ -54,18 +60,16 @@ fn address(catalogue: &Catalogue, stream: &str, subject: &str) -> Result<Subject
             known.join(", ")
         )));
     }
-    Ok(subject)
+    Ok((name, subject))
 }
 
-/// What makes sending the body twice the same as once; a new one where the client names none.
-fn id(headers: &HeaderMap) -> Result<String, Problem> {
-    let Some(value) = headers.get("idempotency-key").or_else(|| headers.get("nats-msg-id")) else {
-        return Ok(Uuid::now_v7().to_string());
-    };
+/// What makes sending the body to the same subject twice the same as once, where the client names it.
+fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get("idempotency-key").or_else(|| headers.get("nats-msg-id")) else { return Ok(None) };
     let fits =
-        |text: &&str| (1..=MAX_ID_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-    value.to_str().ok().filter(fits).map(str::to_owned).ok_or_else(|| {
-        let detail = format!("`Idempotency-Key` is refused: expected 1 to {MAX_ID_BYTES} visible ASCII characters");
+        |text: &&str| (1..=MAX_KEY_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    value.to_str().ok().filter(fits).map(Some).ok_or_else(|| {
+        let detail = format!("`Idempotency-Key` is refused: expected 1 to {MAX_KEY_BYTES} visible ASCII characters");
         Problem::new(ProblemKind::BadRequest, detail)
     })
 }

@@ -69,7 +69,7 @@ fn raw(stream: &StreamConfig) -> Value {
               "schema": { "type": "string", "pattern": format!("^({})$", subjects.join("|")) } },
             { "name": "Idempotency-Key", "in": "header", "required": false,
               "schema": { "type": "string", "pattern": "^[!-~]{1,256}$" },
-              "description": "What makes sending the body twice the same as once." },
+              "description": "What makes sending the body to the same subject twice the same as once." },
         ],
         "requestBody": { "content": { "application/octet-stream": { "schema": { "type": "string", "format": "binary" } } } },
         "responses": responses(json!({ "202": {

@@ -1,10 +1,11 @@
 //! Events that come in.
 
 use serde_json::{Value, json};
-use tidemill_core::envelope::{Envelope, decode};
+use tidemill_core::envelope::{Envelope, decode, encode_foreign_event, event_from_json};
 use tidemill_core::event::Event;
 use tidemill_core::message::Message;
 use tidemill_core::port::{BrokerError, Origin};
+use tidemill_core::subject::Subject;
 
 use crate::client::{Ask, post};
 use crate::host::stream;
@@ -308,10 +309,11 @@ async fn a_raw_body_goes_to_its_subject_as_it_is() {
         .with("idempotency-key", "key-1")
         .with("nats-rollup", "all")
         .with("x-other", "y");
-    let first = gateway.ask(ask.clone()).await;
-    assert_eq!(first.json(), json!({ "id": "key-1", "stream": "ORDERS", "sequence": 1, "duplicate": false }));
-    assert_eq!(gateway.ask(ask).await.json()["duplicate"], true);
+    let first = gateway.ask(ask.clone()).await.json();
+    let again = gateway.ask(ask).await.json();
+    assert_eq!((&again["id"], &again["sequence"], &again["duplicate"]), (&first["id"], &json!(1), &json!(true)));
     let message = &gateway.host.stored("ORDERS").await[0];
+    assert_ne!(first["id"], "key-1");
     assert_eq!((message.subject.as_str(), &message.payload[..]), ("orders.raw", &[0xff, 0, 1][..]));
     let names: Vec<&str> = message.headers.iter().map(|(name, _)| name).filter(|name| *name != "Nats-Msg-Id").collect();
     assert_eq!(names, ["content-type"]);
@@ -319,6 +321,28 @@ async fn a_raw_body_goes_to_its_subject_as_it_is() {
     for _ in 0..2 {
         assert_eq!(gateway.ask(post("/v1/streams/ORDERS/orders.raw", "same")).await.json()["duplicate"], false);
     }
+}
+
+#[tokio::test]
+async fn a_key_tells_bodies_of_one_subject_apart_and_swallows_no_other_message() {
+    let gateway = Running::start().await;
+    let keyed =
+        |subject: &str, header: &str, key: &str| post(&format!("/v1/streams/ORDERS/{subject}"), "x").with(header, key);
+    // Two clients that count their imports alike.
+    for (subject, header, duplicate) in [
+        ("orders.a", "idempotency-key", false),
+        ("orders.b", "idempotency-key", false),
+        ("orders.b", "nats-msg-id", true),
+    ] {
+        assert_eq!(gateway.ask(keyed(subject, header, "import-7")).await.json()["duplicate"], duplicate, "{subject}");
+    }
+    // The message id that an event will have is known to whoever knows its source and its id.
+    let known = event_from_json(&order("e-1", json!(1))).unwrap();
+    let id = encode_foreign_event(&known, Subject::try_new("orders.created").unwrap()).id;
+    for header in ["idempotency-key", "nats-msg-id"] {
+        assert_eq!(gateway.ask(keyed("orders.created", header, &id)).await.status, 202);
+    }
+    assert_eq!(gateway.ask(structured(&order("e-1", json!(1)))).await.json()["duplicate"], false);
 }
 
 #[tokio::test]

@@ -2,11 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use serde_json::json;
 use tidemill_gateway::Gateway;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
@@ -64,12 +69,11 @@ async fn encrypted(dir: &Path, server: &Authority, clients: &Authority, more: &s
     Running::with(&format!("{tls}{more}")).await
 }
 
-async fn ask(
+async fn connect(
     gateway: &Running,
     server: &Authority,
     identity: Option<Identity>,
-    ask: Ask,
-) -> Result<Answer, std::io::Error> {
+) -> Result<TlsStream<TcpStream>, std::io::Error> {
     let mut roots = RootCertStore::empty();
     roots.add(server.certificate.clone()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
@@ -80,9 +84,17 @@ async fn ask(
     };
     let stream = TcpStream::connect(gateway.address).await?;
     let name = ServerName::try_from("localhost").unwrap();
-    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
+async fn ask(
+    gateway: &Running,
+    server: &Authority,
+    identity: Option<Identity>,
+    ask: Ask,
+) -> Result<Answer, std::io::Error> {
+    let mut stream = connect(gateway, server, identity).await?;
     // In TLS 1.3 a refused certificate shows with the first read.
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let head = format!("{} {} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n", ask.method, ask.target);
     let headers: String = ask.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let length = format!("content-length: {}\r\n\r\n", ask.body.len());
@@ -137,7 +149,6 @@ async fn a_certificate_of_another_authority_is_no_certificate() {
 
 #[tokio::test]
 async fn a_client_that_does_not_begin_tls_is_closed() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let (dir, server, clients) = (tempfile::tempdir().unwrap(), Authority::new(), Authority::new());
     let gateway = encrypted(dir.path(), &server, &clients, "  limits: { timeout: 300ms, connections: 1 }\n").await;
     let mut silent = TcpStream::connect(gateway.address).await.unwrap();
@@ -145,6 +156,31 @@ async fn a_client_that_does_not_begin_tls_is_closed() {
     let answer = ask(&gateway, &server, None, get("/livez")).await.unwrap();
     assert_eq!(answer.status, 200);
     assert!(matches!(silent.read(&mut [0; 8]).await, Ok(0) | Err(_)));
+}
+
+#[tokio::test]
+async fn a_client_that_sends_and_does_not_read_its_answer_is_cut() {
+    let (dir, server, clients) = (tempfile::tempdir().unwrap(), Authority::new(), Authority::new());
+    let limits = "  limits: { timeout: 300ms, connections: 1 }\n";
+    let gateway = encrypted(dir.path(), &server, &clients, limits).await;
+    // More than the buffers of two sockets hold.
+    gateway.host.put("orders", "large", &json!({ "text": "x".repeat(32_000_000) }));
+    let mut stream = connect(&gateway, &server, Some(clients.identity("client"))).await.unwrap();
+    stream.write_all(b"GET /v1/read-models/orders/large HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    stream.read_u8().await.unwrap();
+    // A record of 16 KiB, byte by byte: there is always something to read, and never a request.
+    let (mut stream, _) = stream.into_inner();
+    let dripping = tokio::spawn(async move {
+        stream.write_all(&[0x17, 0x03, 0x03, 0x40, 0x00]).await.unwrap();
+        while stream.write_all(&[0]).await.is_ok() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    // There is one place, so the next client is answered only when the first is cut.
+    let next = ask(&gateway, &server, None, get("/livez"));
+    let answer = timeout(Duration::from_secs(30), next).await.expect("the first client is not cut").unwrap();
+    assert_eq!(answer.status, 200);
+    timeout(Duration::from_secs(30), dripping).await.unwrap().unwrap();
 }
 
 #[tokio::test]
