@@ -142,7 +142,7 @@ impl MemoryStore {
             let away = || StoreError::Unavailable { store: "memory", reason: "the disk is out".to_owned() };
             match inner.faults.get_mut(&room).and_then(VecDeque::pop_front) {
                 Some(Fault::Unavailable) => Err(away()),
-                Some(Fault::Refused) => Err(StoreError::Refused("never".to_owned())),
+                Some(Fault::Refused | Fault::Incompatible) => Err(StoreError::Refused("never".to_owned())),
                 Some(Fault::AnswerLost) => work(&mut inner).and(Err(away())),
                 None | Some(Fault::Works) => work(&mut inner),
             }

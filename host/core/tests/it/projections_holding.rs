@@ -14,7 +14,7 @@ use tidemill_core::projection::{ControlError, ProjectionState, Waited};
 use tidemill_core::read_model::CopyState;
 use tokio::time::{Instant, sleep};
 
-use crate::faulty::Fault;
+use crate::faulty::{Door, Fault};
 use crate::memory_store::Room;
 use crate::projection_rig::{FOREVER, Setup, failed, note, noting, noting_unless, numbers};
 
@@ -138,6 +138,29 @@ async fn a_position_beyond_the_end_of_its_stream_halts() {
     rig.until("the rebuilt copy is active", |rig| rig.store.active().id.number == 3).await;
     rig.folded().await;
     assert_eq!(rig.seen("IN"), numbers(0..10), "a rebuild puts it right");
+}
+
+/// However long the new stream is: its positions say nothing about the old one's.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_made_anew_under_a_running_projection_halts_it() {
+    let rig = Setup::default().start(noting("sha256:a")).await;
+    rig.publish(0..10).await;
+    rig.folded().await;
+    rig.broker.plan.fail(Door::Next, Fault::Unavailable, 2);
+    rig.broker.plan.fail(Door::Next, Fault::Incompatible, 1);
+    let state = rig.becomes(|state| matches!(state, ProjectionState::Halted(_))).await;
+    let ProjectionState::Halted(halt) = state else { unreachable!() };
+    assert!(halt.reason.starts_with("another one. What it held") && halt.reason.contains("rebuild view"), "{halt:?}");
+    assert_eq!(
+        rig.broker.plan.calls(Door::Read),
+        1,
+        "no other reader was tried, which would know nothing of the old one"
+    );
+    rig.projection.rebuild().await.unwrap();
+    rig.until("the rebuilt copy is active", |rig| rig.store.active().id.number == 2).await;
+    rig.publish(10..12).await;
+    rig.folded().await;
+    assert_eq!(rig.seen("IN"), numbers(0..12), "a rebuild puts it right");
 }
 
 #[tokio::test(start_paused = true)]
