@@ -126,6 +126,23 @@ async fn a_reset_begins_anew_with_an_empty_copy_at_the_position() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reset_that_failed_is_not_carried_out_later() {
+    for from in [[(stream("IN"), 6)].into(), [].into()] {
+        let rig = Setup::default().start(noting("sha256:a")).await;
+        rig.publish(0..10).await;
+        rig.folded().await;
+        rig.store.fail(Room::Activate, Fault::Unavailable, 1);
+        assert!(matches!(rig.projection.reset(from).await, Err(ControlError::Store(_))));
+        rig.publish(10..12).await;
+        rig.folded().await;
+        sleep(Duration::from_secs(60)).await;
+        let copies: Vec<_> = rig.store.copies().into_iter().map(|copy| (copy.id.number, copy.state)).collect();
+        assert_eq!(copies, [(1, CopyState::Active)]);
+        assert_eq!(rig.seen("IN"), numbers(0..12));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_position_beyond_the_end_of_its_stream_halts() {
     let rig = Setup::default().start(noting("sha256:a")).await;
     rig.publish(0..10).await;
