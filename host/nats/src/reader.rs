@@ -223,7 +223,10 @@ impl NatsReader {
     fn listen(&mut self) {
         let Some(consumer) = &self.consumer else { return };
         let standing = consumer.puller.standing(LANE);
-        if standing.consumer == consumer.count && standing.stream > self.received {
+        if standing.consumer > consumer.count {
+            tracing::debug!(stream = %self.from.stream, received = self.received, "a message was lost; reading anew");
+            self.consumer = None;
+        } else if standing.consumer == consumer.count && standing.stream > self.received {
             // A new consumer may begin behind it.
             self.received = standing.stream;
             self.last = self.last.max(standing.stream);

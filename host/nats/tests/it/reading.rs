@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use tidemill_core::name::StreamName;
 use tidemill_core::port::{Broker, BrokerError, ReadFrom, Reader, StreamBounds};
 use tidemill_core::subject::SubjectPattern;
@@ -80,15 +81,35 @@ async fn a_consumer_that_is_removed_is_made_anew_where_the_reader_is() {
     for round in 1..=3_u64 {
         world.publish([round.to_string()]).await;
         assert_eq!(take(&mut reader, 1).await, [(round, round.to_string())]);
-        let list = raw.request("$JS.API.CONSUMER.NAMES.IN", "".into()).await.unwrap();
-        let list: serde_json::Value = serde_json::from_slice(&list.payload).unwrap();
-        for name in list["consumers"].as_array().unwrap() {
-            let name = name.as_str().unwrap();
-            if name.starts_with("tidemill-read-") {
-                raw.request(format!("$JS.API.CONSUMER.DELETE.IN.{name}"), "".into()).await.unwrap();
-            }
+        for name in readers(&raw).await {
+            raw.request(format!("$JS.API.CONSUMER.DELETE.IN.{name}"), "".into()).await.unwrap();
         }
     }
+}
+
+/// The names of the consumers of readers.
+async fn readers(raw: &async_nats::Client) -> Vec<String> {
+    let list = raw.request("$JS.API.CONSUMER.NAMES.IN", "".into()).await.unwrap();
+    let list: serde_json::Value = serde_json::from_slice(&list.payload).unwrap();
+    let names = list["consumers"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
+    names.filter(|name| name.starts_with("tidemill-read-")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_last_message_that_was_lost_on_the_way_is_read_again_before_another_one_comes() {
+    let server = Server::start();
+    let world = World::on(&server).await;
+    let mut reader = world.broker.read(from(0)).await.unwrap();
+    world.publish(["1".to_owned()]).await;
+    let raw = server.raw().await;
+    for name in readers(&raw).await {
+        // Somebody else gets it.
+        let inbox = raw.new_inbox();
+        let mut lost = raw.subscribe(inbox.clone()).await.unwrap();
+        raw.publish_with_reply(format!("$JS.API.CONSUMER.MSG.NEXT.IN.{name}"), inbox, "".into()).await.unwrap();
+        assert_eq!(lost.next().await.unwrap().payload, "1");
+    }
+    assert_eq!(take(&mut reader, 1).await, [(1, "1".to_owned())]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
