@@ -66,7 +66,6 @@ impl Runtime for App {
     async fn ask(&self, projection: &ProjectionName, name: &str, params: Bytes) -> Result<Answer, Failure> {
         let gone = || Failure::new(FailureKind::Unavailable, format!("the projection `{projection}` does not run"));
         let projection = self.projection(projection).ok_or_else(gone)?;
-        let positions = projection.view().map(|active| active.positions).unwrap_or_default();
         // One instance is left to the fold, however many ask.
         let places = self.question_places(&projection);
         let _place = places.acquire().await;
@@ -75,8 +74,8 @@ impl Runtime for App {
         let question = async move { projection.ask(&name, &params).await };
         asked.spawn_on(question, self.reloader().engine.runtime());
         let ended = asked.join_next().await.transpose();
-        let body = ended.map_err(|error| Failure::new(FailureKind::Trap, error.to_string()))?;
-        let body = body.ok_or_else(|| Failure::new(FailureKind::Unavailable, "the question was not asked"))??;
+        let answered = ended.map_err(|error| Failure::new(FailureKind::Trap, error.to_string()))?;
+        let (body, positions) = answered.ok_or_else(|| Failure::new(FailureKind::Unavailable, "the question was not asked"))??;
         Ok(Answer { body, positions })
     }
 

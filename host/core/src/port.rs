@@ -342,8 +342,9 @@ pub trait Source: Send + Sync {
 pub trait Reader: Send {
     /// The next stretch, at most `max` messages; waits up to about a second for the first. Every message of the stream with
     /// a fitting subject is given once, in the order of the sequences, none is left out that the stream still holds. After
-    /// `Err` the reader goes on where it was, or, if it cannot, errs again; a new one can be opened then. Cancel-safe: what was
-    /// fetched and not returned is given by the next call.
+    /// `Err` the reader goes on where it was as soon as it can, and errs until then. `Incompatible`: it never can, because the
+    /// stream was removed and made anew; what it holds now is not what was read. Cancel-safe: what was fetched and not returned
+    /// is given by the next call.
     async fn next(&mut self, max: usize) -> Result<Stretch, BrokerError>;
 }
 

@@ -251,11 +251,7 @@ impl Broker for NatsBroker {
     }
 
     async fn bounds(&self, stream: &StreamName) -> Result<StreamBounds, BrokerError> {
-        provision::bounds(&self.connection, stream.as_str()).await?.ok_or_else(|| {
-            BrokerError::Refused(format!(
-                "there is no stream `{stream}`; declare it under `streams:` in runtime.yaml, or create it"
-            ))
-        })
+        Ok(provision::standing(&self.connection, stream.as_str()).await?.bounds)
     }
 
     async fn dead_letter_read(&self, origin: &Origin, subject: &Subject, record: Message) -> Result<(), BrokerError> {

@@ -5,7 +5,7 @@
 //! asked for, because a server that does not know a field may ignore it. Two hosts may start at the same time: whoever
 //! comes second finds the first one's stream and compares.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use crate::connection::Connection;
 use crate::error::NatsError;
 use crate::settings::{Settings, differences};
 use crate::subjects;
+use crate::wire::parse_rfc3339;
 
 /// A crash between parking and settling is repaired within this time without a second retry. It costs the server about
 /// 234 bytes per retry.
@@ -26,7 +27,16 @@ const RETRY_DUPLICATE_WINDOW: Duration = Duration::from_secs(3600);
 struct StreamInfo {
     config: Settings,
     #[serde(default)]
+    created: String,
+    #[serde(default)]
     state: StreamState,
+}
+
+/// Which stream of its name it is, and what it holds.
+pub(crate) struct Standing {
+    /// When it was made. One that was removed and made anew has another time.
+    pub(crate) created: Option<SystemTime>,
+    pub(crate) bounds: StreamBounds,
 }
 
 #[derive(Default, Deserialize)]
@@ -152,16 +162,18 @@ pub(crate) async fn info(connection: &Connection, name: &str) -> Result<Option<S
     }
 }
 
-/// The sequences that a stream holds, or `None` if it does not exist.
-pub(crate) async fn bounds(connection: &Connection, name: &str) -> Result<Option<StreamBounds>, NatsError> {
+/// How a stream stands.
+pub(crate) async fn standing(connection: &Connection, name: &str) -> Result<Standing, BrokerError> {
     let call = format!("STREAM.INFO.{name}");
     match connection.api::<StreamInfo>(&call, &json!({})).await? {
-        Ok(StreamInfo { state: StreamState { messages, first_seq, last_seq }, .. }) => {
+        Ok(StreamInfo { created, state: StreamState { messages, first_seq, last_seq }, .. }) => {
             let first = if messages == 0 { last_seq + 1 } else { first_seq };
-            Ok(Some(StreamBounds { first, last: last_seq }))
+            Ok(Standing { created: parse_rfc3339(&created), bounds: StreamBounds { first, last: last_seq } })
         }
-        Err(error) if error.is_stream_not_found() => Ok(None),
-        Err(error) => Err(NatsError::Api { what: call, error }),
+        Err(error) if error.is_stream_not_found() => Err(BrokerError::Refused(format!(
+            "there is no stream `{name}`; declare it under `streams:` in runtime.yaml, or create it"
+        ))),
+        Err(error) => Err(NatsError::Api { what: call, error }.into()),
     }
 }
 

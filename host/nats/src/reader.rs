@@ -9,12 +9,15 @@
 //! the stream's last sequence: the two may come from different servers of a cluster, and then a message could be passed over
 //! that the consumer's server has not got yet.
 //!
+//! A stream that is removed and made anew counts from 1 again, so a consumer after the last message would leave out what comes
+//! before. A reader is of the stream that it began with, which the time of the stream's making tells, and reads no other.
+//!
 //! A message that async-nats cannot read breaks the connection each time (see [`rescue`](crate::rescue)). When it breaks
 //! twice at the same place, the reader goes on by hand until it is past such a message.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
@@ -25,6 +28,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::connection::Connection;
 use crate::consumers;
 use crate::error::unavailable;
+use crate::provision;
 use crate::puller::{Arrival, Puller};
 use crate::rescue::is_readable;
 use crate::source::subject_in;
@@ -47,6 +51,8 @@ const LANE: usize = 0;
 pub(crate) struct NatsReader {
     connection: Arc<Connection>,
     from: ReadFrom,
+    /// When the stream was made; `None` until the first consumer is there.
+    created: Option<SystemTime>,
     /// `None` after something may have been lost.
     consumer: Option<Consumer>,
     /// Received and not given: empty between calls unless one was cancelled.
@@ -73,6 +79,7 @@ impl NatsReader {
         let mut reader = Self {
             connection,
             from,
+            created: None,
             consumer: None,
             waiting: VecDeque::new(),
             received: after,
@@ -84,13 +91,31 @@ impl NatsReader {
         Ok(reader)
     }
 
-    async fn create(&self) -> Result<Consumer, BrokerError> {
+    async fn create(&mut self) -> Result<Consumer, BrokerError> {
         let name = format!("tidemill-read-{:016x}", fastrand::u64(..));
         let stream = self.from.stream.to_string();
         let settings = consumers::reader(&name, &self.from.subjects, self.received, INACTIVE);
         consumers::create_reader(&self.connection, &stream, &settings).await?;
+        // Behind it: a stream that is made anew from here on takes the consumer with it.
+        self.recognize().await?;
         let puller = Puller::new(Arc::clone(&self.connection), vec![(stream, name)]).with_heartbeat(HEARTBEAT);
         Ok(Consumer { puller, count: 0 })
+    }
+
+    /// Refuses a stream that is not the one that was read so far.
+    async fn recognize(&mut self) -> Result<(), BrokerError> {
+        let stream = &self.from.stream;
+        let standing = provision::standing(&self.connection, stream.as_str()).await?;
+        let (last, created) = (standing.bounds.last, self.created.or(standing.created));
+        if created != standing.created || last < self.received {
+            return Err(BrokerError::Incompatible(format!(
+                "the stream `{stream}` was read up to {}, and is another one now, which ends at {last}: it was removed and \
+                 made anew",
+                self.received
+            )));
+        }
+        self.created = created;
+        Ok(())
     }
 
     /// Waits for the first message, or until the consumer says that it is further, and takes what is there.
@@ -135,6 +160,7 @@ impl NatsReader {
             self.breaks += 1;
         }
         if self.breaks >= SUSPICIOUS {
+            self.recognize().await?;
             self.by_hand(max).await?;
             self.breaks = 0;
             return Ok(());
@@ -197,7 +223,10 @@ impl NatsReader {
     fn listen(&mut self) {
         let Some(consumer) = &self.consumer else { return };
         let standing = consumer.puller.standing(LANE);
-        if standing.consumer == consumer.count && standing.stream > self.received {
+        if standing.consumer > consumer.count {
+            tracing::debug!(stream = %self.from.stream, received = self.received, "a message was lost; reading anew");
+            self.consumer = None;
+        } else if standing.consumer == consumer.count && standing.stream > self.received {
             // A new consumer may begin behind it.
             self.received = standing.stream;
             self.last = self.last.max(standing.stream);

@@ -119,14 +119,19 @@ impl Board {
         self.active.subscribe()
     }
 
-    /// The copy that is active from now on.
+    /// The copy that is active from now on. The ledger may have been read before a batch that is known already.
     pub(super) fn activated(&self, config: &ProjectionConfig, copy: Option<&Copy>) {
-        let active = copy.map(|copy| ActiveCopy {
+        let mut active = copy.map(|copy| ActiveCopy {
             copy: copy.id.clone(),
             collections: queryable(&config.collections, &copy.shape),
             positions: copy.positions.clone(),
         });
         self.active.send_if_modified(|shown| {
+            if let (Some(active), Some(shown)) = (&mut active, shown.as_ref())
+                && active.copy == shown.copy
+            {
+                further(&mut active.positions, &shown.positions);
+            }
             let changed = *shown != active;
             *shown = active;
             changed
@@ -137,13 +142,21 @@ impl Board {
     pub(super) fn advance(&self, copy: &CopyId, positions: &Positions) {
         self.active.send_if_modified(|active| {
             let Some(active) = active.as_mut().filter(|active| active.copy == *copy) else { return false };
-            active.positions.extend(positions.iter().map(|(stream, position)| (stream.clone(), *position)));
+            further(&mut active.positions, positions);
             true
         });
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes over the positions that are further. A copy never goes back.
+fn further(known: &mut Positions, others: &Positions) {
+    for (stream, position) in others {
+        let known = known.entry(stream.clone()).or_insert(*position);
+        *known = (*known).max(*position);
     }
 }
 

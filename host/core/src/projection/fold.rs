@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::apply::{self, Death};
-use super::intake::{self, Chunk, Found, Intake, Item, Obstacle};
+use super::intake::{self, Arrived, Chunk, Found, Intake, Item, Obstacle};
 use super::status::Halt;
 use super::track::Track;
 use super::{Projection, turned};
@@ -146,8 +146,8 @@ impl Fold {
                 self.commit_all(&mut pass).await?;
                 return Err(End::Reached);
             }
-            if let Some(chunk) = intake.ready() {
-                self.fold_chunk(chunk, &mut pass).await?;
+            if let Some(arrived) = intake.ready() {
+                self.take(arrived, &mut pass).await?;
                 continue;
             }
             // Nothing is there: what was folded shall be seen now.
@@ -159,8 +159,8 @@ impl Fold {
             let due = PROGRESS_PAUSE.saturating_sub(pass.committed.elapsed());
             let mut hold = pass.hold.clone();
             tokio::select! {
-                chunk = intake.next() => match chunk {
-                    Some(chunk) => self.fold_chunk(chunk, &mut pass).await?,
+                arrived = intake.next() => match arrived {
+                    Some(arrived) => self.take(arrived, &mut pass).await?,
                     None => {
                         self.commit_all(&mut pass).await?;
                         return Ok("the reader of the events broke".to_owned());
@@ -169,6 +169,16 @@ impl Fold {
                 result = Committing::done(&mut pass.committing) => self.finish_commit(&mut pass, result)?,
                 () = sleep(due), if progress_is_due => self.begin_commit(&mut pass).await?,
                 () = turned(&mut hold) => {}
+            }
+        }
+    }
+
+    async fn take(&self, arrived: Arrived, pass: &mut Pass) -> Step {
+        match arrived {
+            Ok(chunk) => self.fold_chunk(chunk, pass).await,
+            Err(reason) => {
+                self.commit_all(pass).await?;
+                Err(End::Halted(Halt { event: None, reason }))
             }
         }
     }

@@ -157,10 +157,15 @@ impl<'a> Holding<'a> {
             if copy.state != CopyState::Building {
                 continue;
             }
-            if self.building.is_none() && copy.digest == self.digest() && copy.shape == self.shape() {
+            let is_ours = copy.digest == self.digest() && copy.shape == self.shape();
+            if self.building.is_none() && is_ours && !was_reset(&copy) {
                 let survey = self.survey().await.map_err(|error| Over::Doubtful(error.to_string()))?;
                 self.fill(&copy, survey);
             } else {
+                tracing::warn!(
+                    projection = %self.projection.config.name, copy = copy.id.number, digest = copy.digest,
+                    "Removing a copy that was never active: another build began it, or a reset or rebuild that was cut short"
+                );
                 self.remove(&copy.id).await?;
             }
         }
@@ -307,6 +312,12 @@ impl<'a> Holding<'a> {
             None => Phase::Folding,
         });
     }
+}
+
+/// Whether a copy that was never activated may be of a reset that was cut short: it stands somewhere, and nothing was folded into
+/// it. It may be of a rebuild, too, that has met no wanted event; that one has to be ordered again.
+fn was_reset(copy: &Copy) -> bool {
+    !copy.positions.is_empty() && copy.folded == 0 && copy.dead_lettered == 0
 }
 
 /// What a store that did not do its part means for the holding.

@@ -35,7 +35,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// The feeders. Dropping it ends them.
 pub(super) struct Intake {
-    lanes: Vec<mpsc::Receiver<Chunk>>,
+    lanes: Vec<mpsc::Receiver<Arrived>>,
     /// Who is asked first.
     turn: usize,
     _feeders: JoinSet<()>,
@@ -52,6 +52,9 @@ pub(super) struct Chunk {
     pub(super) serving: Arc<Serving>,
     pub(super) arrived: Instant,
 }
+
+/// What comes from a feeder; `Err` is the last: why a person must act.
+pub(super) type Arrived = Result<Chunk, String>;
 
 /// One message and what was found in it.
 pub(super) struct Item {
@@ -84,7 +87,7 @@ struct Feeder {
     /// Of a stretch that was passed on; the first one is, whatever it holds.
     told: Option<u64>,
     track: Arc<Track>,
-    lane: mpsc::Sender<Chunk>,
+    lane: mpsc::Sender<Arrived>,
 }
 
 // === impl Intake ===
@@ -102,7 +105,8 @@ impl Intake {
             let position = positions.get(&source.stream).copied();
             check(projection, source, position, track).await?;
             let through = position.unwrap_or(0);
-            let reader = open(projection, source, through).await.map_err(unavailable)?;
+            let from = ReadFrom { stream: source.stream.clone(), subjects: source.subjects.clone(), after: through };
+            let reader = projection.broker.read(from).await.map_err(unavailable)?;
             let (lane, chunks) = mpsc::channel(1);
             let (projection, track) = (Arc::clone(projection), Arc::clone(track));
             let feeder = Feeder { projection, source: number, through, told: None, track, lane };
@@ -113,7 +117,7 @@ impl Intake {
     }
 
     /// A chunk that is there already.
-    pub(super) fn ready(&mut self) -> Option<Chunk> {
+    pub(super) fn ready(&mut self) -> Option<Arrived> {
         let count = self.lanes.len();
         for number in (0..count).map(|offset| (self.turn + offset) % count) {
             if let Ok(chunk) = self.lanes[number].try_recv() {
@@ -125,7 +129,7 @@ impl Intake {
     }
 
     /// The next chunk; `None` when a feeder has broken. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Option<Chunk> {
+    pub(super) async fn next(&mut self) -> Option<Arrived> {
         let count = self.lanes.len();
         poll_fn(|context| {
             for number in (0..count).map(|offset| (self.turn + offset) % count) {
@@ -140,11 +144,6 @@ impl Intake {
     }
 }
 
-async fn open(projection: &Projection, source: &ProjectionSource, after: u64) -> Result<Box<dyn Reader>, BrokerError> {
-    let from = ReadFrom { stream: source.stream.clone(), subjects: source.subjects.clone(), after };
-    projection.broker.read(from).await
-}
-
 /// Looks whether the stream still is what the position was taken in.
 async fn check(
     projection: &Projection,
@@ -156,11 +155,10 @@ async fn check(
     track.heard(&source.stream, bounds.last, None);
     let Some(position) = position else { return Ok(()) };
     if position > bounds.last {
-        return Err(Obstacle::Lost(format!(
-            "the stream `{0}` ends at {1} and was folded up to {position}: it was removed and made anew. What it held is in \
-             the documents; `tidemill projection rebuild {2}` makes them from what it holds now",
-            source.stream, bounds.last, projection.config.name
-        )));
+        return Err(Obstacle::Lost(projection.lost(&format!(
+            "the stream `{}` ends at {} and was folded up to {position}: it was removed and made anew",
+            source.stream, bounds.last
+        ))));
     }
     if bounds.first > position + 1 {
         tracing::warn!(
@@ -169,6 +167,15 @@ async fn check(
         );
     }
     Ok(())
+}
+
+impl Projection {
+    fn lost(&self, reason: &str) -> String {
+        format!(
+            "{reason}. What it held is in the documents; `tidemill projection rebuild {}` makes them from what it holds now",
+            self.config.name
+        )
+    }
 }
 
 fn unavailable(error: BrokerError) -> Obstacle {
@@ -188,14 +195,12 @@ impl Feeder {
                         return;
                     }
                 }
-                Err(error) => {
-                    self.wait_out(&error, &mut pause).await;
-                    match open(&self.projection, self.config(), self.through).await {
-                        Ok(anew) => reader = anew,
-                        // The old one says so again.
-                        Err(error) => self.wait_out(&error, &mut pause).await,
-                    }
+                Err(BrokerError::Incompatible(reason)) => {
+                    self.lane.send(Err(self.projection.lost(&reason))).await.ok();
+                    return;
                 }
+                // It goes on by itself. A new reader might not notice that meanwhile the stream was made anew.
+                Err(error) => self.wait_out(&error, &mut pause).await,
             }
         }
     }
@@ -229,7 +234,7 @@ impl Feeder {
             let found = look(&self.projection, self.config(), &serving, &recorded, &origin);
             items.push(Item { recorded, origin, found });
         }
-        self.lane.send(Chunk { source: self.source, items, through, last, serving, arrived }).await.ok()
+        self.lane.send(Ok(Chunk { source: self.source, items, through, last, serving, arrived })).await.ok()
     }
 
     fn config(&self) -> &ProjectionSource {

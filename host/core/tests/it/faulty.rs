@@ -43,6 +43,8 @@ pub(crate) enum Fault {
     AnswerLost,
     /// It will never happen.
     Refused,
+    /// What was there is another now.
+    Incompatible,
     /// The call goes through: something between two faults.
     Works,
 }
@@ -121,6 +123,7 @@ impl Plan {
         match fault {
             Some(Fault::Unavailable) => Err(away()),
             Some(Fault::Refused) => Err(BrokerError::Refused("never".to_owned())),
+            Some(Fault::Incompatible) => Err(BrokerError::Incompatible("another one".to_owned())),
             Some(Fault::AnswerLost) => work.await.and(Err(away())),
             None | Some(Fault::Works) => {
                 let answer = work.await;

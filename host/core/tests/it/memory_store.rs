@@ -47,6 +47,7 @@ struct Inner {
     batches: Vec<u64>,
     written: Vec<usize>,
     commit_time: Duration,
+    ledger_time: Duration,
     /// So many commits are given up by their caller and reach the store a moment later.
     late: usize,
     renewals: usize,
@@ -90,6 +91,11 @@ impl MemoryStore {
     /// A commit takes so long from now on.
     pub(crate) fn commits_take(&self, time: Duration) {
         self.inner().commit_time = time;
+    }
+
+    /// The answer of a ledger is on its way for so long from now on.
+    pub(crate) fn ledgers_take(&self, time: Duration) {
+        self.inner().ledger_time = time;
     }
 
     /// The next commits are answered with `Unavailable` and reach the store a moment later: a connection that broke.
@@ -142,7 +148,7 @@ impl MemoryStore {
             let away = || StoreError::Unavailable { store: "memory", reason: "the disk is out".to_owned() };
             match inner.faults.get_mut(&room).and_then(VecDeque::pop_front) {
                 Some(Fault::Unavailable) => Err(away()),
-                Some(Fault::Refused) => Err(StoreError::Refused("never".to_owned())),
+                Some(Fault::Refused | Fault::Incompatible) => Err(StoreError::Refused("never".to_owned())),
                 Some(Fault::AnswerLost) => work(&mut inner).and(Err(away())),
                 None | Some(Fault::Works) => work(&mut inner),
             }
@@ -190,11 +196,17 @@ impl ReadModelStore for MemoryStore {
     }
 
     async fn ledger(&self, _: &ProjectionName) -> Result<Ledger, StoreError> {
-        self.through(Room::Ledger, |inner| {
-            let copies = inner.copies.values().map(|(copy, _)| copy.clone()).collect();
-            Ok(Ledger { copies, paused: inner.paused, holder: inner.holder.clone() })
-        })
-        .await
+        let answer = self
+            .through(Room::Ledger, |inner| {
+                let copies = inner.copies.values().map(|(copy, _)| copy.clone()).collect();
+                Ok(Ledger { copies, paused: inner.paused, holder: inner.holder.clone() })
+            })
+            .await;
+        let time = self.inner().ledger_time;
+        if !time.is_zero() {
+            tokio::time::sleep(time).await;
+        }
+        answer
     }
 
     async fn claim(&self, projection: &ProjectionName, holder: &str) -> Result<Claim, StoreError> {

@@ -14,7 +14,7 @@ use tidemill_core::projection::{ControlError, ProjectionState, Waited};
 use tidemill_core::read_model::CopyState;
 use tokio::time::{Instant, sleep};
 
-use crate::faulty::Fault;
+use crate::faulty::{Door, Fault};
 use crate::memory_store::Room;
 use crate::projection_rig::{FOREVER, Setup, failed, note, noting, noting_unless, numbers};
 
@@ -126,6 +126,23 @@ async fn a_reset_begins_anew_with_an_empty_copy_at_the_position() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reset_that_failed_is_not_carried_out_later() {
+    for from in [[(stream("IN"), 6)].into(), [].into()] {
+        let rig = Setup::default().start(noting("sha256:a")).await;
+        rig.publish(0..10).await;
+        rig.folded().await;
+        rig.store.fail(Room::Activate, Fault::Unavailable, 1);
+        assert!(matches!(rig.projection.reset(from).await, Err(ControlError::Store(_))));
+        rig.publish(10..12).await;
+        rig.folded().await;
+        sleep(Duration::from_secs(60)).await;
+        let copies: Vec<_> = rig.store.copies().into_iter().map(|copy| (copy.id.number, copy.state)).collect();
+        assert_eq!(copies, [(1, CopyState::Active)]);
+        assert_eq!(rig.seen("IN"), numbers(0..12));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_position_beyond_the_end_of_its_stream_halts() {
     let rig = Setup::default().start(noting("sha256:a")).await;
     rig.publish(0..10).await;
@@ -138,6 +155,29 @@ async fn a_position_beyond_the_end_of_its_stream_halts() {
     rig.until("the rebuilt copy is active", |rig| rig.store.active().id.number == 3).await;
     rig.folded().await;
     assert_eq!(rig.seen("IN"), numbers(0..10), "a rebuild puts it right");
+}
+
+/// However long the new stream is: its positions say nothing about the old one's.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_made_anew_under_a_running_projection_halts_it() {
+    let rig = Setup::default().start(noting("sha256:a")).await;
+    rig.publish(0..10).await;
+    rig.folded().await;
+    rig.broker.plan.fail(Door::Next, Fault::Unavailable, 2);
+    rig.broker.plan.fail(Door::Next, Fault::Incompatible, 1);
+    let state = rig.becomes(|state| matches!(state, ProjectionState::Halted(_))).await;
+    let ProjectionState::Halted(halt) = state else { unreachable!() };
+    assert!(halt.reason.starts_with("another one. What it held") && halt.reason.contains("rebuild view"), "{halt:?}");
+    assert_eq!(
+        rig.broker.plan.calls(Door::Read),
+        1,
+        "no other reader was tried, which would know nothing of the old one"
+    );
+    rig.projection.rebuild().await.unwrap();
+    rig.until("the rebuilt copy is active", |rig| rig.store.active().id.number == 2).await;
+    rig.publish(10..12).await;
+    rig.folded().await;
+    assert_eq!(rig.seen("IN"), numbers(0..12), "a rebuild puts it right");
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,7 +234,9 @@ async fn a_question_reads_what_is_committed() {
     let rig = Setup::default().start(Generation::new(Arc::new(Counting))).await;
     rig.publish(["a"]).await;
     rig.folded().await;
-    assert_eq!(rig.projection.ask("all", b"{}").await.unwrap(), Bytes::from_static(br#"{"ids":["a"]}"#));
+    let (answer, positions) = rig.projection.ask("all", b"{}").await.unwrap();
+    assert_eq!(answer, Bytes::from_static(br#"{"ids":["a"]}"#));
+    assert_eq!(positions, [(stream("IN"), 1)].into());
     let mute = Setup::default().start(noting_unless("sha256:a", |_, _| None)).await;
     mute.becomes(|state| *state == ProjectionState::Running).await;
     assert_eq!(mute.projection.ask("all", b"{}").await.unwrap_err().kind, FailureKind::Rejected);

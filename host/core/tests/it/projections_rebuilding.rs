@@ -310,3 +310,24 @@ async fn a_rebuild_ends_what_has_halted() {
     rig.folded().await;
     assert_eq!(rig.seen("IN"), numbers(0..10));
 }
+
+/// The ledger is read while the live fold goes on: its answer is old when it comes.
+#[tokio::test(start_paused = true)]
+async fn what_was_folded_stays_so_while_a_rebuild_begins() {
+    let rig = Setup { batch: 1, ..Setup::default() }.start(noting("sha256:a")).await;
+    rig.publish(0..10).await;
+    rig.folded().await;
+    let watch = rig.watch();
+    rig.store.ledgers_take(Duration::from_secs(1));
+    let rebuild = tokio::spawn({
+        let projection = Arc::clone(&rig.projection);
+        async move { projection.rebuild().await }
+    });
+    sleep(Duration::from_millis(500)).await;
+    rig.publish(10..20).await;
+    rig.folded().await;
+    rebuild.await.unwrap().unwrap();
+    rig.folded().await;
+    rig.stop().await;
+    watch.await.unwrap();
+}

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use tidemill_core::name::StreamName;
 use tidemill_core::port::{Broker, BrokerError, ReadFrom, Reader, StreamBounds};
 use tidemill_core::subject::SubjectPattern;
 
-use crate::server::{Server, World};
+use crate::server::{Server, World, stream};
 use crate::unreadable;
 
 fn from(after: u64) -> ReadFrom {
@@ -80,15 +81,35 @@ async fn a_consumer_that_is_removed_is_made_anew_where_the_reader_is() {
     for round in 1..=3_u64 {
         world.publish([round.to_string()]).await;
         assert_eq!(take(&mut reader, 1).await, [(round, round.to_string())]);
-        let list = raw.request("$JS.API.CONSUMER.NAMES.IN", "".into()).await.unwrap();
-        let list: serde_json::Value = serde_json::from_slice(&list.payload).unwrap();
-        for name in list["consumers"].as_array().unwrap() {
-            let name = name.as_str().unwrap();
-            if name.starts_with("tidemill-read-") {
-                raw.request(format!("$JS.API.CONSUMER.DELETE.IN.{name}"), "".into()).await.unwrap();
-            }
+        for name in readers(&raw).await {
+            raw.request(format!("$JS.API.CONSUMER.DELETE.IN.{name}"), "".into()).await.unwrap();
         }
     }
+}
+
+/// The names of the consumers of readers.
+async fn readers(raw: &async_nats::Client) -> Vec<String> {
+    let list = raw.request("$JS.API.CONSUMER.NAMES.IN", "".into()).await.unwrap();
+    let list: serde_json::Value = serde_json::from_slice(&list.payload).unwrap();
+    let names = list["consumers"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
+    names.filter(|name| name.starts_with("tidemill-read-")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_last_message_that_was_lost_on_the_way_is_read_again_before_another_one_comes() {
+    let server = Server::start();
+    let world = World::on(&server).await;
+    let mut reader = world.broker.read(from(0)).await.unwrap();
+    world.publish(["1".to_owned()]).await;
+    let raw = server.raw().await;
+    for name in readers(&raw).await {
+        // Somebody else gets it.
+        let inbox = raw.new_inbox();
+        let mut lost = raw.subscribe(inbox.clone()).await.unwrap();
+        raw.publish_with_reply(format!("$JS.API.CONSUMER.MSG.NEXT.IN.{name}"), inbox, "".into()).await.unwrap();
+        assert_eq!(lost.next().await.unwrap().payload, "1");
+    }
+    assert_eq!(take(&mut reader, 1).await, [(1, "1".to_owned())]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,4 +160,40 @@ async fn a_reader_that_rested_goes_on_without_reading_anything_again() {
     tokio::time::sleep(Duration::from_secs(6)).await;
     taken.extend(take(&mut reader, 500 - taken.len()).await.into_iter().map(|(sequence, _)| sequence));
     assert!(taken.into_iter().eq(1..=500));
+}
+
+/// The new stream is shorter than what was read, and as long or longer: its first events shall be missed by nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_removed_and_made_anew_is_not_read_on() {
+    for events in [3_u64, 15] {
+        let server = Server::start();
+        let world = World::on(&server).await;
+        world.publish((1..=10).map(|number: u64| number.to_string())).await;
+        let mut reader = world.broker.read(from(0)).await.unwrap();
+        take(&mut reader, 10).await;
+        server.raw().await.request("$JS.API.STREAM.DELETE.IN", "".into()).await.unwrap();
+        world.broker.provision(&[stream("IN", "in.>")]).await.unwrap();
+        world.publish((1..=events).map(|number| format!("new {number}"))).await;
+
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let refused = loop {
+            assert!(Instant::now() < deadline, "it never noticed");
+            match reader.next(10).await {
+                Ok(stretch) => assert!(stretch.messages.is_empty(), "{:?}", stretch.messages),
+                Err(BrokerError::Incompatible(reason)) => break reason,
+                Err(_) => {}
+            }
+        };
+        assert!(refused.contains("`IN`") && refused.contains("read up to 10"), "{refused}");
+        assert!(matches!(reader.next(10).await, Err(BrokerError::Incompatible(_))), "and it stays so");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_does_not_begin_beyond_the_end_of_its_stream() {
+    let server = Server::start();
+    let world = World::on(&server).await;
+    world.publish(["1".to_owned()]).await;
+    assert!(world.broker.read(from(1)).await.is_ok());
+    assert!(matches!(world.broker.read(from(2)).await, Err(BrokerError::Incompatible(_))));
 }

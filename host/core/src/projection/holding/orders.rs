@@ -3,6 +3,7 @@
 use super::super::control::{Answer, ControlError, Order, What};
 use super::super::fold::Purpose;
 use super::{Holding, Refused, Step, Which, over};
+use crate::name::StreamName;
 use crate::read_model::{Positions, StoreError};
 
 impl Holding<'_> {
@@ -70,8 +71,12 @@ impl Holding<'_> {
         Ok(None)
     }
 
-    async fn order_reset(&mut self, positions: Positions) -> Result<Option<u64>, Refused> {
+    /// Each stream has a position from the start: by that the copy is told from a rebuild's if this is cut short.
+    async fn order_reset(&mut self, from: Positions) -> Result<Option<u64>, Refused> {
         self.refuse_while_building()?;
+        let sources = self.projection.config.sources.iter();
+        let position = |stream: &StreamName| from.get(stream).copied().unwrap_or(0);
+        let positions = sources.map(|source| (source.stream.clone(), position(&source.stream))).collect();
         self.quiesce(Which::Live).await?;
         let copy = self.create(positions).await?;
         self.activate(&copy).await?;
