@@ -63,11 +63,10 @@ impl Runtime for App {
     async fn ask(&self, projection: &ProjectionName, name: &str, params: Bytes) -> Result<Answer, Failure> {
         let gone = || Failure::new(FailureKind::Unavailable, format!("the projection `{projection}` does not run"));
         let projection = self.projection(projection).ok_or_else(gone)?;
-        let positions = projection.view().map(|active| active.positions).unwrap_or_default();
         // Guests run on their own threads.
         let name = name.to_owned();
         let asked = self.reloader().engine.runtime().spawn(async move { projection.ask(&name, &params).await });
-        let body = asked.await.map_err(|error| Failure::new(FailureKind::Trap, error.to_string()))??;
+        let (body, positions) = asked.await.map_err(|error| Failure::new(FailureKind::Trap, error.to_string()))??;
         Ok(Answer { body, positions })
     }
 

@@ -306,8 +306,9 @@ impl Projection {
         }
     }
 
-    /// Has the plugin answer a question about the active copy, as it is committed. May be dropped.
-    pub async fn ask(&self, name: &str, params: &[u8]) -> Result<Bytes, Failure> {
+    /// Has the plugin answer a question about the active copy, as it is committed, and says where that copy stood at least. May
+    /// be dropped.
+    pub async fn ask(&self, name: &str, params: &[u8]) -> Result<(Bytes, Positions), Failure> {
         let active = self.board.active().ok_or_else(|| {
             Failure::new(
                 FailureKind::Unavailable,
@@ -318,7 +319,8 @@ impl Projection {
         let view = FoldView::new(Arc::clone(&self.store), active.copy, active.collections);
         let documents = view.read_only_session();
         let build = Arc::clone(self.serving.load().build.current());
-        build.query(Question { projection: &self.settings, name, params, documents }).await
+        let answer = build.query(Question { projection: &self.settings, name, params, documents }).await?;
+        Ok((answer, active.positions))
     }
 
     fn reads(&self, stream: &StreamName) -> bool {

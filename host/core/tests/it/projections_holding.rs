@@ -194,7 +194,8 @@ async fn a_question_reads_what_is_committed() {
     let rig = Setup::default().start(Generation::new(Arc::new(Counting))).await;
     rig.publish(["a"]).await;
     rig.folded().await;
-    assert_eq!(rig.projection.ask("all", b"{}").await.unwrap(), Bytes::from_static(br#"{"ids":["a"]}"#));
+    let (answer, positions) = rig.projection.ask("all", b"{}").await.unwrap();
+    assert_eq!((answer, positions[&stream("IN")]), (Bytes::from_static(br#"{"ids":["a"]}"#), 1));
     let mute = Setup::default().start(noting_unless("sha256:a", |_, _| None)).await;
     mute.becomes(|state| *state == ProjectionState::Running).await;
     assert_eq!(mute.projection.ask("all", b"{}").await.unwrap_err().kind, FailureKind::Rejected);
