@@ -6,19 +6,23 @@
 mod wait;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::Full;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tidemill_core::failure::{Blame, Failure, FailureKind};
-use tidemill_core::read_model::{self, CopyId, PageError, Parameter, Query, QueryError, QueryOptions, StoreError};
+use tidemill_core::read_model::{
+    self, CopyId, Page, PageError, Parameter, Query, QueryError, QueryOptions, StoreError,
+};
 
 use crate::parameters;
 use crate::problem::{Problem, ProblemKind};
 use crate::reply::{self, Answered, POSITION};
 use crate::runtime::ReadModel;
 use crate::service::Service;
+
+use wait::Freshness;
 
 const RETRY_SECONDS: u64 = 1;
 
@@ -30,15 +34,31 @@ pub(crate) async fn documents<B>(service: &Service, request: &Request<B>, collec
     let model = read_model(service, collection)?;
     let params = parameters::parse(request.uri().query())?;
     let (_, options) = Query::parse(&params, &model.collection).map_err(bad_query)?;
-    let timeout = wait::timeout(service, &options);
-    wait::until_fresh(service, &model.projection, &options).await?;
+    let freshness = Freshness::new(service, &model.projection, &options)?;
+    loop {
+        freshness.wait().await?;
+        let page = some_page(service, collection, &params, wait::timeout(service, &options)).await?;
+        if freshness.accepts(&page.positions).await? {
+            let mut response = reply::json(StatusCode::OK, &page)?;
+            response.headers_mut().insert(POSITION, reply::position(&page.positions));
+            return Ok(response);
+        }
+    }
+}
+
+async fn some_page(
+    service: &Service,
+    collection: &str,
+    params: &[Parameter],
+    timeout: std::time::Duration,
+) -> Result<Page, Problem> {
     for _ in 1..COPIES_TRIED {
-        match page(service, collection, &params, timeout).await {
+        match page(service, collection, params, timeout).await {
             Err(PageOrProblem::Page(PageError::Store(StoreError::NoCopy(_)))) => {}
             other => return other.map_err(PageOrProblem::into_problem),
         }
     }
-    page(service, collection, &params, timeout).await.map_err(PageOrProblem::into_problem)
+    page(service, collection, params, timeout).await.map_err(PageOrProblem::into_problem)
 }
 
 /// One try. The question is read again, because another copy may have other indexes.
@@ -47,26 +67,30 @@ async fn page(
     collection: &str,
     params: &[Parameter],
     timeout: std::time::Duration,
-) -> Result<Response<Full<Bytes>>, PageOrProblem> {
+) -> Result<Page, PageOrProblem> {
     let model = read_model(service, collection)?;
     let copy = active(&model)?;
     let (query, options) = Query::parse(params, &model.collection).map_err(bad_query)?;
-    let page = read_model::page(&*model.store, copy, &model.collection, &query, &options, timeout).await?;
-    let mut response = reply::json(StatusCode::OK, &page)?;
-    response.headers_mut().insert(POSITION, reply::position(&page.positions));
-    Ok(response)
+    Ok(read_model::page(&*model.store, copy, &model.collection, &query, &options, timeout).await?)
 }
 
 /// `GET /v1/read-models/{collection}/{key}`.
 pub(crate) async fn document<B>(service: &Service, request: &Request<B>, collection: &str, key: String) -> Answered {
     let model = read_model(service, collection)?;
     let options = QueryOptions::parse(&parameters::parse(request.uri().query())?).map_err(bad_query)?;
-    wait::until_fresh(service, &model.projection, &options).await?;
+    let freshness = Freshness::new(service, &model.projection, &options)?;
+    freshness.wait().await?;
     // No such key was ever written, and not every store takes one.
     if key.chars().any(char::is_control) {
         return Err(no_document(collection, &key));
     }
-    let (body, positions) = get(service, collection, &key, wait::timeout(service, &options)).await?;
+    let timeout = wait::timeout(service, &options);
+    let mut found = get(service, collection, &key, timeout).await?;
+    while !freshness.accepts(&found.1).await? {
+        freshness.wait().await?;
+        found = get(service, collection, &key, timeout).await?;
+    }
+    let (body, positions) = found;
     let position = reply::position(&positions);
     let Some(body) = body else {
         return Err(no_document(collection, &key).header(POSITION, position));
@@ -114,11 +138,17 @@ pub(crate) async fn question<B>(service: &Service, request: &Request<B>, project
     })?;
     let params = parameters::parse(request.uri().query())?;
     let (options, rest) = QueryOptions::take(&params).map_err(bad_query)?;
-    wait::until_fresh(service, &known.name, &options).await?;
+    let freshness = Freshness::new(service, &known.name, &options)?;
     let params = Bytes::from(Value::Object(object(&rest)?).to_string());
     let timeout = wait::timeout(service, &options);
-    let answer = tokio::time::timeout(timeout, service.runtime.ask(&known.name, name, params)).await;
-    let answer = answer.map_err(|_| too_slow(timeout))?.map_err(|failure| unanswered(&failure))?;
+    let answer = loop {
+        freshness.wait().await?;
+        let asked = tokio::time::timeout(timeout, service.runtime.ask(&known.name, name, params.clone())).await;
+        let answer = asked.map_err(|_| too_slow(timeout))?.map_err(|failure| unanswered(&failure))?;
+        if freshness.accepts(&answer.positions).await? {
+            break answer;
+        }
+    };
     let is_json = serde_json::from_slice::<IgnoredAny>(&answer.body).is_ok();
     let media_type = if is_json { "application/json" } else { "application/octet-stream" };
     let mut response = reply::with_type(StatusCode::OK, media_type, answer.body);

@@ -2,15 +2,19 @@
 //! no token.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidemill_core::config::HttpLimits;
-use tidemill_core::read_model::{self, CopyId, Parameter, Query, QueryOptions};
+use tidemill_core::read_model::{self, CopyId, Parameter, Positions, Query, QueryOptions, WaitFor};
 use tidemill_gateway::{ReadModel, Runtime as _, Waited};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::wire::WireError;
 use crate::app::App;
+
+/// After an answer from a copy that is behind, until the next is asked for.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// One document where a key is given, a page of documents otherwise.
 pub(super) async fn answer(
@@ -26,29 +30,53 @@ pub(super) async fn answer(
     };
     let limits = app.config().http.as_ref().map_or_else(HttpLimits::default, |http| http.limits.clone());
     let patience = options.timeout.unwrap_or(limits.query_timeout);
-    if let Some(target) = &options.wait_for
-        && let Waited::Behind(positions) = app.wait_for(&model.projection, target, Instant::now() + patience).await
-        && !options.stale
-    {
-        let at = positions.get(&target.stream).copied().unwrap_or(0);
-        let text = format!("after {patience:?} the read model is at {}:{at}; `--timeout` waits longer", target.stream);
-        return Err(WireError::Unavailable(text));
+    let deadline = Instant::now() + patience;
+    loop {
+        let behind = |positions: &Positions, target: &WaitFor| {
+            let at = positions.get(&target.stream).copied().unwrap_or(0);
+            let text =
+                format!("after {patience:?} the read model is at {}:{at}; `--timeout` waits longer", target.stream);
+            WireError::Unavailable(text)
+        };
+        if let Some(target) = &options.wait_for
+            && let Waited::Behind(positions) = app.wait_for(&model.projection, target, deadline).await
+            && !options.stale
+        {
+            return Err(behind(&positions, target));
+        }
+        let (answer, positions) = read(app, collection, key.as_deref(), params, patience).await?;
+        // It may be of another copy than the one that was waited for.
+        match options.wait_for.as_ref().filter(|target| !target.is_reached(&positions)) {
+            Some(_) if Instant::now() < deadline => sleep(PAUSE).await,
+            Some(target) if !options.stale => return Err(behind(&positions, target)),
+            _ => return answer.ok_or_else(|| no_document(collection, key.as_deref().unwrap_or_default())),
+        }
     }
-    // It may be another copy by now.
+}
+
+/// From the copy that answers now; `None` where it has no such document.
+async fn read(
+    app: &App,
+    collection: &str,
+    key: Option<&str>,
+    params: &[Parameter],
+    patience: Duration,
+) -> Result<(Option<Value>, Positions), WireError> {
     let model = find(app, collection)?;
     let copy = active(&model, collection)?;
     let Some(key) = key else {
         let (query, options) = Query::parse(params, &model.collection).map_err(refused)?;
         let page = read_model::page(&*model.store, copy, &model.collection, &query, &options, patience).await;
-        return serde_json::to_value(page.map_err(refused)?).map_err(refused);
+        let page = page.map_err(refused)?;
+        return Ok((Some(serde_json::to_value(&page).map_err(refused)?), page.positions));
     };
-    let got = timeout(patience, model.store.get(copy, &model.collection, &key)).await;
+    let options = QueryOptions::parse(params).map_err(refused)?;
+    let got = timeout(patience, model.store.get(copy, &model.collection, key)).await;
     let (body, positions) = got.map_err(refused)?.map_err(refused)?;
-    let body =
-        body.ok_or_else(|| WireError::Refused(format!("the collection `{collection}` has no document `{key}`")))?;
-    let item = read_model::item(key, &body, &options.fields).map_err(refused)?;
-    let positions: Vec<String> = positions.iter().map(|(stream, at)| format!("{stream}:{at}")).collect();
-    Ok(json!({ "key": item.key, "document": item.document, "positions": positions }))
+    let Some(body) = body else { return Ok((None, positions)) };
+    let item = read_model::item(key.to_owned(), &body, &options.fields).map_err(refused)?;
+    let standing: Vec<String> = positions.iter().map(|(stream, at)| format!("{stream}:{at}")).collect();
+    Ok((Some(json!({ "key": item.key, "document": item.document, "positions": standing })), positions))
 }
 
 fn find(app: &App, collection: &str) -> Result<ReadModel, WireError> {
@@ -64,6 +92,10 @@ fn find(app: &App, collection: &str) -> Result<ReadModel, WireError> {
 fn active<'m>(model: &'m ReadModel, collection: &str) -> Result<&'m CopyId, WireError> {
     let none = || WireError::Unavailable(format!("the projection of `{collection}` has no copy that answers yet"));
     model.copy.as_ref().ok_or_else(none)
+}
+
+fn no_document(collection: &str, key: &str) -> WireError {
+    WireError::Refused(format!("the collection `{collection}` has no document `{key}`"))
 }
 
 fn refused(error: impl Display) -> WireError {

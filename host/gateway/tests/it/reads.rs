@@ -1,12 +1,13 @@
 //! Read models and questions.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidemill_core::read_model::StoreError;
 
 use crate::client::get;
+use crate::host::stream;
 use crate::rig::Running;
 
 /// Orders `o-00` to `o-<count>`: every third is paid, totals repeat.
@@ -183,6 +184,29 @@ async fn wait_for_answers_once_the_read_model_is_there() {
     assert_eq!((answer.status, answer.header("tidemill-position")), (200, Some("CUSTOMERS=6, ORDERS=6")));
     // What is there already is not waited for.
     assert_eq!(gateway.ask(get("/v1/read-models/orders?wait_for=ORDERS:1")).await.status, 200);
+}
+
+#[tokio::test]
+async fn wait_for_is_not_answered_by_another_copy_that_is_behind() {
+    let gateway = shop(5).await;
+    let behind = BTreeMap::from([(stream("ORDERS"), 2)]);
+    for target in ["/v1/read-models/orders/o-01", "/v1/read-models/orders", "/v1/queries/orders/echo"] {
+        // The wait ends well, and a rollback comes between it and the answer.
+        gateway.host.fold_to(5);
+        gateway.host.store.stand_at(behind.clone());
+        let answer = gateway.ask(get(&format!("{target}?wait_for=ORDERS:5&timeout=50ms"))).await;
+        assert_eq!(answer.problem(), (504, "not-fresh".into()), "{target}");
+        assert_eq!(answer.header("tidemill-position"), Some("ORDERS=2"));
+        let stale = gateway.ask(get(&format!("{target}?wait_for=ORDERS:5&timeout=50ms&stale=allow"))).await;
+        assert_eq!((stale.status, stale.header("tidemill-position")), (200, Some("ORDERS=2")));
+        // Unless the copy gets there in time.
+        let (ask, address) = (get(&format!("{target}?wait_for=ORDERS:5&timeout=5s")), gateway.address);
+        let waiting = tokio::spawn(async move { ask.to(address).await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        gateway.host.fold_to(5);
+        let answer = waiting.await.unwrap();
+        assert_eq!((answer.status, answer.header("tidemill-position")), (200, Some("CUSTOMERS=5, ORDERS=5")));
+    }
 }
 
 #[tokio::test]

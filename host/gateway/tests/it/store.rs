@@ -47,6 +47,10 @@ impl MemoryStore {
         self.inner().positions = positions;
     }
 
+    pub(crate) fn standing(&self) -> Positions {
+        self.inner().positions.clone()
+    }
+
     pub(crate) fn fail_with(&self, fault: Option<StoreError>) {
         self.inner().fault = fault;
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::field::FieldPath;
+use super::super::store::Positions;
 use super::error::QueryError;
 use super::parse::Paging;
 use crate::name::StreamName;
@@ -77,6 +78,11 @@ impl QueryOptions {
 // === impl WaitFor ===
 
 impl WaitFor {
+    /// Whether what stands at these positions holds what is waited for.
+    pub fn is_reached(&self, positions: &Positions) -> bool {
+        positions.get(&self.stream).is_some_and(|position| *position >= self.sequence)
+    }
+
     fn parse(text: &str) -> Result<Self, QueryError> {
         let bad = || QueryError::bad_value("wait_for", "`STREAM:SEQUENCE` like `ORDERS:123`", text);
         let (stream, sequence) = text.split_once(':').ok_or_else(bad)?;
