@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use crate::name::StreamName;
+use crate::port::Origin;
 use crate::read_model::{Copy, CopyId, Positions};
 
 /// One copy as its fold sees it. Locked for moments, once per batch or stretch.
@@ -20,6 +21,8 @@ struct Inner {
     /// What is committed.
     positions: Positions,
     dead_lettered: u64,
+    /// Of a copy that is built: dead letters of events that the active copy had not met.
+    not_compared: u64,
     sources: BTreeMap<StreamName, Source>,
     /// Why nothing can be read, or folded, at the moment.
     unread: Option<String>,
@@ -53,6 +56,7 @@ impl Track {
             inner: Mutex::new(Inner {
                 positions: copy.positions.clone(),
                 dead_lettered: copy.dead_lettered,
+                not_compared: 0,
                 sources: BTreeMap::new(),
                 unread: None,
                 unfolded: None,
@@ -67,6 +71,19 @@ impl Track {
 
     pub(super) fn dead_lettered(&self) -> u64 {
         self.inner().dead_lettered
+    }
+
+    /// Whether what is committed goes beyond an event.
+    pub(super) fn has_passed(&self, event: &Origin) -> bool {
+        self.inner().positions.get(&event.stream).is_some_and(|position| *position >= event.sequence)
+    }
+
+    pub(super) fn cannot_compare(&self) {
+        self.inner().not_compared += 1;
+    }
+
+    pub(super) fn not_compared(&self) -> u64 {
+        self.inner().not_compared
     }
 
     /// The positions are what the store says, whatever was thought before.

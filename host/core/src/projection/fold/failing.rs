@@ -37,7 +37,10 @@ impl Fold {
         }
         if let Purpose::Building { rival: Some(rival) } = &self.purpose {
             let so_far = self.track.dead_lettered() + pass.in_doubt();
-            if so_far >= rival.dead_lettered() {
+            if !rival.has_passed(at.1) {
+                // Nobody knows yet whether the active copy can fold it.
+                self.track.cannot_compare();
+            } else if so_far.saturating_sub(self.track.not_compared()) >= rival.dead_lettered() {
                 self.commit_all(pass).await?;
                 return Err(End::Worse(format!(
                     "the event {} cannot be folded into the new copy ({told}), and of the active one no more than {} are \

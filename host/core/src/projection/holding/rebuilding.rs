@@ -4,6 +4,7 @@
 //! folds the rest, and is activated: one step of the store. So whoever has seen an event in the old copy sees it in the new.
 //!
 //! A new copy that is without more events than the active one is given up. It is no improvement, whatever its build thinks.
+//! Events that the active one has not met are left out of the comparison.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
