@@ -166,12 +166,8 @@ impl App {
     }
 
     async fn nothing_left(&self) -> Result<bool> {
-        for projection in &self.reloader.supervisor.view().projections {
-            if !is_idle(&projection.status().await.context("asking the read models")?) {
-                return Ok(false);
-            }
-        }
         let config = Arc::clone(&self.reloader.supervisor.running().await.config);
+        // Routes first: what they emit last is still to be folded.
         for route in &config.routes {
             match self.broker.backlog(route).await {
                 Ok(backlog) if backlog.is_empty() => {}
@@ -179,6 +175,11 @@ impl App {
                 // Not knowing is not being idle.
                 Err(BrokerError::Unavailable { .. }) => return Ok(false),
                 Err(error) => return Err(exit::broker(error)),
+            }
+        }
+        for projection in &self.reloader.supervisor.view().projections {
+            if !is_idle(&projection.status().await.context("asking the read models")?) {
+                return Ok(false);
             }
         }
         Ok(true)

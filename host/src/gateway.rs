@@ -88,6 +88,10 @@ impl Runtime for App {
         if !self.runs() {
             health.unbound.push("the host is starting, no route and no projection has begun".to_owned());
         }
+        // Nobody can be answered before there is a first copy, be it an empty one.
+        let view = self.reloader().supervisor.view();
+        let copyless = view.projections.iter().filter(|projection| projection.view().is_none());
+        health.unbound.extend(copyless.map(|one| format!("projection `{}` has no copy yet", one.config.name)));
         health.unbound.extend(self.reloader().supervisor.ended());
         health
     }

@@ -118,6 +118,7 @@ struct InFolder {
     digest: Option<String>,
     size: Option<usize>,
     routes: Vec<String>,
+    projections: Vec<String>,
     problem: Option<String>,
 }
 
@@ -125,16 +126,20 @@ impl InFolder {
     fn of(folder: &Folder, config: &RuntimeConfig, name: PluginName) -> Self {
         let routes = config.routes.iter().filter(|route| route.handler == name).map(|route| route.name.to_string());
         let routes = routes.collect();
+        let projections = config.projections.iter().filter(|projection| projection.plugin == name);
+        let projections = projections.map(|projection| projection.name.to_string()).collect();
         match folder.read(&name) {
             Ok(file) => Self {
                 name: name.to_string(),
                 digest: Some(file.digest.to_string()),
                 size: Some(file.bytes.len()),
                 routes,
+                projections,
                 problem: None,
             },
             Err(problem) => {
-                Self { name: name.to_string(), digest: None, size: None, routes, problem: Some(problem.to_string()) }
+                let problem = Some(problem.to_string());
+                Self { name: name.to_string(), digest: None, size: None, routes, projections, problem }
             }
         }
     }
@@ -142,13 +147,14 @@ impl InFolder {
 
 impl std::fmt::Display for InFolder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, digest, size, routes, problem } = self;
+        let Self { name, digest, size, routes, projections, problem } = self;
         match problem {
             Some(problem) => write!(f, "  {name}: {problem}"),
             None => {
-                let routes = if routes.is_empty() { "no route".to_owned() } else { routes.join(", ") };
+                let users = [&**routes, projections].concat();
+                let users = if users.is_empty() { "nothing uses it".to_owned() } else { users.join(", ") };
                 let (digest, size) = (digest.as_deref().unwrap_or_default(), size.unwrap_or_default().div_ceil(1024));
-                write!(f, "  {name}  {}  {size} KiB  {routes}", short(digest))
+                write!(f, "  {name}  {}  {size} KiB  {users}", short(digest))
             }
         }
     }

@@ -116,6 +116,7 @@ async fn look(remote: &Remote, name: &str) -> Result<ProjectionStatus> {
 }
 
 async fn order(remote: &Remote, output: Output, name: &ProjectionName, order: Order) -> Result<ExitCode> {
+    look(remote, name.as_str()).await?;
     let told = remote.order(name, order).await.map_err(exit::broker)?;
     match output {
         Output::Text => say(told),
