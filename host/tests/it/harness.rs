@@ -120,8 +120,9 @@ impl Home {
 
     /// Every event of a stream, read through a route of the test's own.
     pub(crate) async fn events(&self, broker: &Arc<dyn Broker>, stream: &str) -> Vec<Event> {
+        let name = format!("verify-{}", uuid::Uuid::now_v7().simple());
         let route = RouteConfig {
-            name: RouteName::try_new(&format!("verify-{}", uuid::Uuid::now_v7().simple())).unwrap(),
+            name: RouteName::try_new(&name).unwrap(),
             stream: StreamName::try_new(stream).unwrap(),
             subjects: vec![SubjectPattern::try_new(">").unwrap()],
             start: Start::All,
@@ -132,7 +133,7 @@ impl Home {
             timeout: Duration::from_secs(1),
             max_in_flight: 1000,
             retry: RetryPolicy::default(),
-            dead_letter: Subject::try_new("dlq.verify").unwrap(),
+            dead_letter: Subject::try_new(&format!("dlq.{name}")).unwrap(),
             max_hops: tidemill_core::hops::DEFAULT_MAX,
         };
         let route = RouteConfig { subjects: self.stream_subjects(stream), ..route };

@@ -8,10 +8,15 @@ mod cli;
 mod compiling;
 mod conservation;
 mod docs;
+mod gateway;
 #[path = "../../engine/tests/it/guest.rs"]
 #[allow(dead_code, reason = "the engine's tests use the rest of it")]
 mod guest;
 mod harness;
 mod plugins;
+#[path = "../../postgres/tests/it/server.rs"]
+#[allow(dead_code, reason = "the store's tests use the rest of it")]
+mod postgres;
+mod projections;
 mod reload;
 mod shop;

@@ -3,14 +3,13 @@
 
 mod admission;
 mod bad_builds;
-mod configuration;
+pub(crate) mod configuration;
 mod crashes;
 mod files;
-mod guests;
+pub(crate) mod guests;
 mod load;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Write as _;
 use std::process::{ChildStdin, Stdio};
 use std::sync::Arc;
@@ -56,14 +55,11 @@ fn home_with(on: On, config: &str, build: &[u8]) -> Home {
     home
 }
 
-/// Drops a build into the folder as a careful person does: written beside, then renamed.
 fn put(home: &Home, build: &[u8]) {
-    fs::create_dir_all(home.path("plugins")).unwrap();
-    fs::write(home.path("plugins/.incoming"), build).unwrap();
-    fs::rename(home.path("plugins/.incoming"), home.path("plugins/forward.wasm")).unwrap();
+    home.put_plugin("forward", build);
 }
 
-fn digest(build: &[u8]) -> String {
+pub(crate) fn digest(build: &[u8]) -> String {
     Digest::of(build).to_string()
 }
 

@@ -9,20 +9,20 @@ use crate::harness::{Home, Host, On};
 const SCHEMA: &str = r#"{ "$id": "Input", "type": "object", "required": ["seq"] }"#;
 
 /// Writes `runtime.yaml` as an editor does.
-fn configure(home: &Home, config: &str) {
+pub(crate) fn configure(home: &Home, config: &str) {
     fs::write(home.path("runtime.new"), config).unwrap();
     fs::rename(home.path("runtime.new"), home.path("runtime.yaml")).unwrap();
 }
 
 /// Waits for a refusal of the whole with this sentence.
-fn until_refused(host: &Host, sentence: &str) {
+pub(crate) fn until_refused(host: &Host, sentence: &str) {
     host.until(&format!("refused for `{sentence}`"), |status| {
         status.reload.last.as_ref().is_some_and(|last| !last.ok && last.text.contains(sentence))
     });
 }
 
 /// Waits for a reload that did all of this at once.
-fn until_applied(host: &Host, parts: &[&str]) {
+pub(crate) fn until_applied(host: &Host, parts: &[&str]) {
     host.until(&format!("{parts:?} applied"), |status| {
         status.reload.last.as_ref().is_some_and(|last| last.ok && parts.iter().all(|part| last.text.contains(part)))
     });

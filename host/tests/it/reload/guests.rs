@@ -67,7 +67,7 @@ pub(super) fn stuck_on_long_events(label: &str, bytes: usize) -> Vec<u8> {
 }
 
 /// The same component under another digest: a custom section at its end.
-pub(super) fn variant(component: &[u8], number: usize) -> Vec<u8> {
+pub(crate) fn variant(component: &[u8], number: usize) -> Vec<u8> {
     let mut bytes = component.to_vec();
     let text = format!("build {number:06}");
     let name = "counter";
