@@ -75,7 +75,8 @@ impl Runtime for App {
         asked.spawn_on(question, self.reloader().engine.runtime());
         let ended = asked.join_next().await.transpose();
         let answered = ended.map_err(|error| Failure::new(FailureKind::Trap, error.to_string()))?;
-        let (body, positions) = answered.ok_or_else(|| Failure::new(FailureKind::Unavailable, "the question was not asked"))??;
+        let (body, positions) =
+            answered.ok_or_else(|| Failure::new(FailureKind::Unavailable, "the question was not asked"))??;
         Ok(Answer { body, positions })
     }
 

@@ -247,6 +247,12 @@ impl Projection {
             let known: Vec<String> = self.config.sources.iter().map(|source| format!("`{}`", source.stream)).collect();
             return Err(ControlError::UnknownStream { stream: stream.clone(), known: known.join(", ") });
         }
+        for (stream, &sequence) in &from {
+            let bounds = self.broker.bounds(stream).await.map_err(|error| ControlError::Broker(error.to_string()))?;
+            if sequence > bounds.last {
+                return Err(ControlError::Beyond { stream: stream.clone(), sequence, last: bounds.last });
+            }
+        }
         self.order(What::Reset(from)).await.map(drop)
     }
 

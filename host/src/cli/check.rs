@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use serde_json::json;
-use tidemill_core::config::RuntimeConfig;
 
 use super::{Output, compile, say, say_json};
 use crate::exit::{self, Coded, Kind};

@@ -27,6 +27,8 @@ pub enum ControlError {
     OtherShape { copy: u64 },
     #[error("the projection does not read the stream `{stream}`; it reads {known}")]
     UnknownStream { stream: StreamName, known: String },
+    #[error("the stream `{stream}` ends at {last}, so nothing can begin behind {sequence}")]
+    Beyond { stream: StreamName, sequence: u64, last: u64 },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the streams cannot be looked at: {0}")]

@@ -11,7 +11,7 @@ use tidemill_core::generation::Generation;
 use tidemill_core::name::StreamName;
 use tidemill_core::port::{Call, Handler, Question};
 use tidemill_core::projection::{ControlError, ProjectionState, Waited};
-use tidemill_core::read_model::CopyState;
+use tidemill_core::read_model::{Claim, CopyState, NewCopy, ReadModelStore};
 use tokio::time::{Instant, sleep};
 
 use crate::faulty::{Door, Fault};
@@ -144,17 +144,36 @@ async fn a_reset_that_failed_is_not_carried_out_later() {
 
 #[tokio::test(start_paused = true)]
 async fn a_position_beyond_the_end_of_its_stream_halts() {
-    let rig = Setup::default().start(noting("sha256:a")).await;
+    let setup = Setup::default();
+    let view = setup.projection(noting("sha256:a"));
+    let Claim::Granted(fence) = setup.store.claim(&view.config.name, "before").await.unwrap() else { unreachable!() };
+    let collections = Arc::clone(&view.config.collections);
+    let positions = [(stream("IN"), 99)].into();
+    let copy = NewCopy { digest: "sha256:a".to_owned(), collections, positions };
+    let copy = setup.store.create(&fence, copy).await.unwrap();
+    setup.store.activate(&fence, &copy).await.unwrap();
+    setup.store.release(&fence).await.unwrap();
+    let rig = setup.start(noting("sha256:a")).await;
     rig.publish(0..10).await;
-    rig.folded().await;
-    rig.projection.reset([(stream("IN"), 99)].into()).await.unwrap();
     let state = rig.becomes(|state| matches!(state, ProjectionState::Halted(_))).await;
     let ProjectionState::Halted(halt) = state else { unreachable!() };
     assert!(halt.reason.contains("ends at 10 and was folded up to 99: it was removed and made anew"), "{halt:?}");
     rig.projection.rebuild().await.unwrap();
-    rig.until("the rebuilt copy is active", |rig| rig.store.active().id.number == 3).await;
+    rig.until("the rebuilt copy is active", |rig| rig.store.active().id.number == 2).await;
     rig.folded().await;
     assert_eq!(rig.seen("IN"), numbers(0..10), "a rebuild puts it right");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_behind_the_end_of_a_stream_is_refused() {
+    let rig = Setup::default().start(noting("sha256:a")).await;
+    rig.publish(0..10).await;
+    rig.folded().await;
+    let refused = rig.projection.reset([(stream("IN"), 11)].into()).await.unwrap_err();
+    assert_eq!(refused.to_string(), "the stream `IN` ends at 10, so nothing can begin behind 11");
+    assert_eq!(rig.store.active().id.number, 1);
+    rig.projection.reset([(stream("IN"), 10)].into()).await.unwrap();
+    assert_eq!(rig.store.active().id.number, 2);
 }
 
 /// However long the new stream is: its positions say nothing about the old one's.

@@ -34,13 +34,15 @@ pub(super) fn compile(
         let message = format!("expected an address and a port like `{LISTEN}`, found `{listen}`");
         report.error(&listen_place, message);
     }
+    // One that cannot be read is reported already; nobody comes in without it.
+    let asks = file.tokens.is_some() || file.tls.as_ref().is_some_and(|tls| tls.value.client_ca_file.is_some());
     let written_tokens = file.tokens.map_or(Vec::new(), |list| list.value.items);
     let tokens: Vec<HttpToken> = written_tokens.into_iter().filter_map(|one| token(one.value, report)).collect();
     let tls = file.tls.and_then(|tls| tls_settings(tls.value));
     if let Ok(address) = address
-        && report.len() == before
+        && !asks
     {
-        check_access(address, &tokens, tls.as_ref(), &listen_place, report);
+        check_access(address, &listen_place, report);
     }
     let ingest = file.ingest.map_or(Vec::new(), |list| list.value.items);
     let ingest = ingest.into_iter().filter_map(|one| ingest_rule(one.value, streams, projections, report)).collect();
@@ -51,13 +53,12 @@ pub(super) fn compile(
 }
 
 /// What everybody can reach must ask who comes.
-fn check_access(address: SocketAddr, tokens: &[HttpToken], tls: Option<&HttpTls>, place: &Place, report: &mut Report) {
+fn check_access(address: SocketAddr, place: &Place, report: &mut Report) {
     let loopback = match address.ip() {
         IpAddr::V4(ip) => ip.is_loopback(),
         IpAddr::V6(ip) => ip.is_loopback(),
     };
-    let asks = !tokens.is_empty() || tls.is_some_and(|tls| tls.client_ca_file.is_some());
-    if !loopback && !asks {
+    if !loopback {
         let message = format!("`{address}` can be reached by others, and anybody could read and write");
         let hint =
             "add `tokens: [{ token: \"${secret:http.token}\", scopes: [read, ingest] }]` or `tls.client_ca_file`";
