@@ -17,6 +17,7 @@ mod collection;
 mod document;
 mod field;
 mod index_value;
+mod known;
 mod query;
 mod session;
 mod store;

@@ -36,12 +36,17 @@ pub(crate) struct CopyFile {
     tables: Vec<Table>,
     removed: AtomicBool,
     fold: Arc<Mutex<Fold>>,
+    /// Reads for the fold while its own connection commits: they see what was committed before.
+    beside: Mutex<Fold>,
     queries: Arc<Readers>,
     look_ups: Arc<Readers>,
 }
 
-/// The connection that writes. `None` until it is needed, and after a failure.
-pub(crate) struct Fold(Option<DatabaseFile>);
+/// A connection of the fold. Without one until it is needed, and after a failure.
+pub(crate) struct Fold {
+    file: Option<DatabaseFile>,
+    purpose: Use,
+}
 
 /// How far a copy is.
 pub(crate) struct Progress {
@@ -77,7 +82,8 @@ impl CopyFile {
             id,
             tables,
             removed: AtomicBool::new(false),
-            fold: Arc::new(Mutex::new(Fold(Some(file)))),
+            fold: Arc::new(Mutex::new(Fold { file: Some(file), purpose: Use::Fold })),
+            beside: Mutex::new(Fold { file: None, purpose: Use::Read }),
             queries: Readers::new(path.clone(), QUERIES),
             look_ups: Readers::new(path.clone(), LOOK_UPS),
             path,
@@ -91,16 +97,21 @@ impl CopyFile {
             .ok_or_else(|| StoreError::Refused(format!("the copy {} has no collection `{name}`", self.id)))
     }
 
-    /// Runs on the fold's connection, at once.
+    /// Runs on the thread of whoever asks, at once: on the fold's own connection, whose pages are warm, unless that commits.
     pub(crate) async fn reading<T>(
         &self,
         collection: &Collection,
         read: impl FnOnce(&Table, &Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         let table = self.table(&collection.name)?;
-        let mut fold = self.fold.lock().await;
+        if let Ok(mut fold) = self.fold.try_lock() {
+            self.check_there()?;
+            return fold.run(&self.path, |connection| read(table, connection));
+        }
+        let mut beside = self.beside.lock().await;
         self.check_there()?;
-        fold.run(&self.path, |connection| read(table, connection))
+        beside.check_current()?;
+        beside.run(&self.path, |connection| read(table, connection))
     }
 
     /// The right to commit, which is waited for without blocking a thread.
@@ -153,7 +164,8 @@ impl CopyFile {
     /// From now on the copy is gone, for whoever still holds it too. Waits for a commit.
     pub(crate) fn close(&self) {
         self.removed.store(true, Ordering::Release);
-        self.fold.blocking_lock().0 = None;
+        self.fold.blocking_lock().file = None;
+        self.beside.blocking_lock().file = None;
         self.queries.close();
         self.look_ups.close();
     }
@@ -195,10 +207,10 @@ impl CopyFile {
 impl Fold {
     /// Opens the file again if another one is there now.
     fn check_current(&mut self) -> Result<(), StoreError> {
-        if let Some(file) = &self.0
+        if let Some(file) = &self.file
             && !file.is_current()?
         {
-            self.0 = None;
+            self.file = None;
         }
         Ok(())
     }
@@ -209,12 +221,12 @@ impl Fold {
         path: &Path,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let mut file = match self.0.take() {
+        let mut file = match self.file.take() {
             Some(file) => file,
-            None => DatabaseFile::open(path, Use::Fold)?,
+            None => DatabaseFile::open(path, self.purpose)?,
         };
         let done = work(file.connection()).map_err(|error| problem(path, &error))?;
-        self.0 = Some(file);
+        self.file = Some(file);
         Ok(done)
     }
 }
@@ -275,6 +287,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn while_a_batch_is_committed_the_fold_reads_what_was_committed_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("copy.sqlite");
+        CopyFile::create(&path, &[notes()].into(), &Positions::new()).unwrap();
+        let id = CopyId { projection: ProjectionName::try_new("p").unwrap(), number: 1 };
+        let copy = CopyFile::open(id, path).unwrap();
+        let read = async |key: &str| {
+            let notes = notes();
+            let read = copy.reading(&notes, |table, connection| table.read(connection, key));
+            tokio::time::timeout(Duration::from_secs(20), read).await.expect("it waits for the commit").unwrap()
+        };
+        // Held as long as a commit takes.
+        let mut fold = copy.writer().await;
+        for sequence in 1..=3 {
+            assert!(read(&format!("{sequence}-0")).await.is_none());
+            copy.commit(&mut fold, &batch(sequence, 1)).unwrap();
+            assert!(read(&format!("{sequence}-0")).await.is_some());
+        }
+    }
+
+    #[tokio::test]
     async fn a_full_disk_is_unavailable_writes_nothing_and_is_gone_on_from_when_there_is_room() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("copy.sqlite");
@@ -284,7 +317,7 @@ mod tests {
         let mut fold = copy.writer().await;
         copy.commit(&mut fold, &batch(1, 1)).unwrap();
         // As SQLite finds a disk without room: not at the first page of a transaction, but somewhere inside.
-        let connection = fold.0.as_mut().unwrap().connection();
+        let connection = fold.file.as_mut().unwrap().connection();
         connection.pragma_update_and_check(None, "max_page_count", 20, |_| Ok(())).unwrap();
         let Err(StoreError::Unavailable { reason, .. }) = copy.commit(&mut fold, &batch(2, 50)) else {
             panic!("50 documents of a page each found room in 20 pages")

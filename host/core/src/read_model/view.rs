@@ -1,7 +1,8 @@
 //! A read model as the events of one batch see it: what is stored, and on top of it what the batch has written so far.
 //!
 //! While a batch is committed the next one is folded already. So what is written lies in two layers: `sealed` is on its way
-//! to the store and is not changed any more, `open` is what the events after it have written.
+//! to the store and is not changed any more, `open` is what the events after it have written. Below them lies what is
+//! [known](Known) of the store.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use super::collection::{Collection, Collections};
 use super::document::{Document, DocumentError, DocumentWrite, Written};
 use super::index_value::IndexValue;
+use super::known::Known;
 use super::session::{DocumentSession, DocumentWrites};
 use super::store::{CopyId, ReadModelStore, StoreError};
 use crate::name::CollectionName;
@@ -30,6 +32,10 @@ pub struct FoldView {
 struct Layers {
     sealed: Overlay,
     open: Overlay,
+    known: Known,
+    /// Grows with each commit and whenever something is forgotten: an answer of the store that was asked for before may be
+    /// older than what is known since.
+    epoch: u64,
 }
 
 // === impl FoldView ===
@@ -82,12 +88,17 @@ impl FoldView {
 
     /// What was sealed is committed.
     pub fn settle(&self) {
-        self.layers().sealed.clear();
+        let mut layers = self.layers();
+        layers.epoch += 1;
+        for (place, written) in std::mem::take(&mut layers.sealed) {
+            layers.known.put(place, written.map(|document| document.body));
+        }
     }
 
     /// Forgets everything that is not committed, or not known to be: it shall be folded again.
     pub fn forget(&self) {
-        *self.layers() = Layers::default();
+        let mut layers = self.layers();
+        *layers = Layers { epoch: layers.epoch + 1, ..Layers::default() };
     }
 
     pub(super) fn collection(&self, name: &str) -> Result<&Collection, DocumentError> {
@@ -97,14 +108,22 @@ impl FoldView {
 
     pub(super) async fn read(&self, collection: &Collection, key: &str) -> Result<Option<Bytes>, DocumentError> {
         let place = (collection.name.clone(), key.to_owned());
-        let written = {
-            let layers = self.layers();
-            layers.open.get(&place).or_else(|| layers.sealed.get(&place)).cloned()
+        let epoch = {
+            let mut layers = self.layers();
+            if let Some(written) = layers.open.get(&place).or_else(|| layers.sealed.get(&place)) {
+                return Ok(written.as_ref().map(|document| document.body.clone()));
+            }
+            if let Some(known) = layers.known.get(&place) {
+                return Ok(known);
+            }
+            layers.epoch
         };
-        if let Some(written) = written {
-            return Ok(written.map(|document| document.body));
+        let stored = self.store.read(&self.copy, collection, key).await.map_err(unavailable)?;
+        let mut layers = self.layers();
+        if layers.epoch == epoch {
+            layers.known.put(place, stored.clone());
         }
-        self.store.read(&self.copy, collection, key).await.map_err(unavailable)
+        Ok(stored)
     }
 
     /// At most `limit` documents whose column equals `value`, in the order of their keys, `own` writes on top of the batch's.

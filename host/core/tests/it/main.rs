@@ -21,3 +21,4 @@ mod sharing;
 mod state;
 mod stopping;
 mod swapping;
+mod views;
