@@ -1,7 +1,6 @@
 //! Requests over a few connections that are kept open, each sending its next one when the last is answered. As little as possible is
 //! done per answer, because it is done on the same cores as what is measured.
 
-use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -34,30 +33,28 @@ pub(crate) fn send(
     Outcome { took, times }
 }
 
-fn lane(
+async fn lane(
     address: &str,
     next: &AtomicUsize,
     requests: usize,
     status: u16,
     request: &impl Fn(usize) -> Vec<u8>,
-) -> impl Future<Output = Vec<Duration>> {
-    async move {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        let (mut times, mut buffer) = (Vec::new(), Vec::with_capacity(16 * 1024));
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= requests {
-                return times;
-            }
-            let request = request(number);
-            let begun = Instant::now();
-            stream.write_all(&request).await.unwrap();
-            answer(&mut stream, &mut buffer).await;
-            times.push(begun.elapsed());
-            let line = format!("HTTP/1.1 {status} ");
-            assert!(buffer.starts_with(line.as_bytes()), "{}", String::from_utf8_lossy(&buffer));
+) -> Vec<Duration> {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let (mut times, mut buffer) = (Vec::new(), Vec::with_capacity(16 * 1024));
+    loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        if number >= requests {
+            return times;
         }
+        let request = request(number);
+        let begun = Instant::now();
+        stream.write_all(&request).await.unwrap();
+        answer(&mut stream, &mut buffer).await;
+        times.push(begun.elapsed());
+        let line = format!("HTTP/1.1 {status} ");
+        assert!(buffer.starts_with(line.as_bytes()), "{}", String::from_utf8_lossy(&buffer));
     }
 }
 

@@ -281,9 +281,11 @@ fn what_lies_beside_a_plugin_is_not_opened() {
     home.install(&[
         "account-creator",
         "customer-validator",
+        "customer-view",
         "customs-clearance",
         "fraud-check",
         "order-analytics",
+        "order-view",
         "payment-capture",
         "welcome-mailer",
     ]);

@@ -84,7 +84,7 @@ fn events_of(number: usize) -> Vec<Value> {
     let mut created = event("orders.created", "OrderCreated", number, created);
     created["event"]["dataschema"] = json!(format!("https://shop.example/schemas/OrderCreated/{version}"));
     let mut events = vec![created];
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         let paid = json!({ "payment_id": "6f9619ff-8b86-d011-b42d-00c04fc964ff", "order_id": order, "customer_id": customer,
             "amount": dollars, "currency": currency, "attempt": 1 });
         events.push(event("payments.captured", "PaymentCaptured", number + 5, paid));
@@ -130,6 +130,11 @@ fn documents(host: &Host, collection: &str) -> BTreeMap<String, Value> {
     let (mut documents, mut cursor) = (BTreeMap::new(), String::new());
     loop {
         let answer = host.get(&format!("/v1/read-models/{collection}?limit=500{cursor}"));
+        if answer.status == 410 {
+            // Another copy serves since the page before.
+            (documents, cursor) = (BTreeMap::new(), String::new());
+            continue;
+        }
         assert_eq!(answer.status, 200, "{answer:?}");
         let page = answer.json();
         for item in page["items"].as_array().unwrap() {
