@@ -41,7 +41,7 @@ const REDRIVEN: &str = "Tidemill-Nats-Redriven";
 const OTHER_STREAMS: &str = "tidemill.dead_letter_streams";
 const SEQUENCE_BITS: u32 = 48;
 /// Hosts that start at the same time overwrite each other's change of the subjects; so often it is tried again.
-const ATTEMPTS: u32 = 10;
+const ATTEMPTS: u32 = 20;
 /// Room for what is added to a record.
 const OWN_HEADERS: usize = 256;
 
@@ -242,7 +242,7 @@ impl DeadLetters {
         let original_stored = rfc3339(burial.stored);
         let mut expected = 0;
         let mut served = None;
-        for _ in 0..ATTEMPTS {
+        for attempt in 1..=ATTEMPTS {
             match self.publish(owner, burial, expected).await {
                 Ok(()) => {
                     if let Some(served) = served {
@@ -252,7 +252,8 @@ impl DeadLetters {
                 }
                 Err(NatsError::NoResponders { .. }) => {
                     // Another host has just overwritten our change of the subjects; let it finish with its own.
-                    tokio::time::sleep(Duration::from_millis(fastrand::u64(0..200))).await;
+                    let longest = 100 * u64::from(attempt);
+                    tokio::time::sleep(Duration::from_millis(fastrand::u64(0..longest))).await;
                     drop(self.prepare(owner).await?);
                 }
                 Err(NatsError::Api { error, .. }) if error.is_wrong_last_sequence() => {
