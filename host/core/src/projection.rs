@@ -322,7 +322,8 @@ impl Projection {
             )
         })?;
         // Not the fold's own view: that one sees what is not committed.
-        let view = FoldView::new(Arc::clone(&self.store), active.copy, active.collections);
+        let store = Arc::clone(&self.store);
+        let view = FoldView::of_question(store, active.copy, active.collections, self.config.timeout);
         let documents = view.read_only_session();
         let build = Arc::clone(self.serving.load().build.current());
         let answer = build.query(Question { projection: &self.settings, name, params, documents }).await?;

@@ -28,6 +28,9 @@ use crate::{batch, lease};
 const FOLDS: usize = 8;
 const QUESTIONS: usize = 8;
 
+/// As many projections as may renew at the same moment; each takes a round trip.
+const RENEWALS: usize = 2;
+
 /// How much longer than its own limit a question's answer is waited for, until the server counts as silent.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -41,6 +44,8 @@ pub struct PostgresStore {
     /// How long anything but a question may take.
     patience: Duration,
     folds: Arc<Sessions>,
+    /// For renewing: whatever else goes on, a host that lives can say so.
+    renewals: Arc<Sessions>,
     questions: Arc<Sessions>,
     copies: Mutex<HashMap<CopyId, Arc<CopyTables>>>,
 }
@@ -64,6 +69,7 @@ impl PostgresStore {
             lease: config.lease,
             patience,
             folds: sessions(fold_settings(config.lease, patience), FOLDS),
+            renewals: sessions(fold_settings(config.lease, patience), RENEWALS),
             questions: sessions(question_settings(), QUESTIONS),
             copies: Mutex::default(),
         };
@@ -207,7 +213,13 @@ impl ReadModelStore for PostgresStore {
     }
 
     async fn renew(&self, fence: &Fence) -> Result<(), StoreError> {
-        on_session!(self, |session| lease::renew(&session, &self.schema, fence, self.lease).await)
+        let work = async {
+            let session = self.renewals.take().await?;
+            lease::renew(&session, &self.schema, fence, self.lease).await?;
+            session.keep();
+            Ok(())
+        };
+        self.bounded(work).await
     }
 
     fn renew_every(&self) -> Option<Duration> {

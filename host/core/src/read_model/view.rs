@@ -3,9 +3,13 @@
 //! While a batch is committed the next one is folded already. So what is written lies in two layers: `sealed` is on its way
 //! to the store and is not changed any more, `open` is what the events after it have written. Below them lies what is
 //! [known](Known) of the store.
+//!
+//! Questions have a view of their own, which looks at the copy as people's queries do: what the fold needs of the store is left
+//! to the fold.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -13,6 +17,7 @@ use super::collection::{Collection, Collections};
 use super::document::{Document, DocumentError, DocumentWrite, Written};
 use super::index_value::IndexValue;
 use super::known::Known;
+use super::query::{Condition, Operator, Query};
 use super::session::{DocumentSession, DocumentWrites};
 use super::store::{CopyId, ReadModelStore, StoreError};
 use crate::name::CollectionName;
@@ -25,7 +30,17 @@ pub struct FoldView {
     store: Arc<dyn ReadModelStore>,
     copy: CopyId,
     collections: Collections,
+    looks: Looks,
     layers: Mutex<Layers>,
+}
+
+/// How the store is read.
+#[derive(Clone, Copy)]
+enum Looks {
+    /// As the fold that writes the copy.
+    Fold,
+    /// As a query: beside the fold, each look within this time.
+    Question(Duration),
 }
 
 #[derive(Default)]
@@ -42,7 +57,17 @@ struct Layers {
 
 impl FoldView {
     pub fn new(store: Arc<dyn ReadModelStore>, copy: CopyId, collections: Collections) -> Arc<Self> {
-        Arc::new(Self { store, copy, collections, layers: Mutex::default() })
+        Arc::new(Self { store, copy, collections, looks: Looks::Fold, layers: Mutex::default() })
+    }
+
+    /// For a question, which sees what is committed and holds up no fold, however much it looks at. Each look may take so long.
+    pub fn of_question(
+        store: Arc<dyn ReadModelStore>,
+        copy: CopyId,
+        collections: Collections,
+        timeout: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Self { store, copy, collections, looks: Looks::Question(timeout), layers: Mutex::default() })
     }
 
     pub fn copy(&self) -> &CopyId {
@@ -118,7 +143,7 @@ impl FoldView {
             }
             layers.epoch
         };
-        let stored = self.store.read(&self.copy, collection, key).await.map_err(unavailable)?;
+        let stored = self.stored(collection, key).await.map_err(unavailable)?;
         let mut layers = self.layers();
         if layers.epoch == epoch {
             layers.known.put(place, stored.clone());
@@ -150,7 +175,7 @@ impl FoldView {
         }
         of_collection(own, &mut changed);
         // Whatever was changed may fall out of what is stored.
-        let stored = self.store.find(&self.copy, collection, column, value, after, limit + changed.len());
+        let stored = self.stored_with(collection, column, value, after, limit + changed.len());
         let stored = stored.await.map_err(unavailable)?;
         let mut found: BTreeMap<String, Bytes> =
             stored.into_iter().filter(|it| !changed.contains_key(&it.key)).map(|it| (it.key, it.body)).collect();
@@ -160,6 +185,39 @@ impl FoldView {
             }
         }
         Ok(found.into_iter().take(limit).map(|(key, body)| Document { key, body }).collect())
+    }
+
+    async fn stored(&self, collection: &Collection, key: &str) -> Result<Option<Bytes>, StoreError> {
+        match self.looks {
+            Looks::Fold => self.store.read(&self.copy, collection, key).await,
+            Looks::Question(timeout) => {
+                let got = tokio::time::timeout(timeout, self.store.get(&self.copy, collection, key)).await;
+                Ok(got.unwrap_or(Err(StoreError::TooSlow(timeout)))?.0)
+            }
+        }
+    }
+
+    /// Documents whose column equals `value`, in the order of their keys.
+    async fn stored_with(
+        &self,
+        collection: &Collection,
+        column: usize,
+        value: &IndexValue,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        let timeout = match self.looks {
+            Looks::Fold => return self.store.find(&self.copy, collection, column, value, after, limit).await,
+            Looks::Question(timeout) => timeout,
+        };
+        let query = Query {
+            conditions: vec![Condition { column, operator: Operator::In(vec![value.clone()]) }],
+            after: after.map(|key| (Vec::new(), key.to_owned())),
+            limit,
+            ..Query::default()
+        };
+        let found = self.store.query(&self.copy, collection, &query, timeout).await?;
+        Ok(found.documents.into_iter().map(|(document, _)| document).collect())
     }
 
     fn layers(&self) -> MutexGuard<'_, Layers> {

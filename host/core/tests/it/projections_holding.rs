@@ -256,6 +256,8 @@ async fn a_question_reads_what_is_committed() {
     let (answer, positions) = rig.projection.ask("all", b"{}").await.unwrap();
     assert_eq!(answer, Bytes::from_static(br#"{"ids":["a"]}"#));
     assert_eq!(positions, [(stream("IN"), 1)].into());
+    rig.store.fail(Room::Read, Fault::Unavailable, 10);
+    assert_eq!(rig.projection.ask("all", b"{}").await.unwrap().0, answer, "beside the fold, not in its way");
     let mute = Setup::default().start(noting_unless("sha256:a", |_, _| None)).await;
     mute.becomes(|state| *state == ProjectionState::Running).await;
     assert_eq!(mute.projection.ask("all", b"{}").await.unwrap_err().kind, FailureKind::Rejected);
