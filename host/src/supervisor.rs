@@ -18,7 +18,7 @@ use arc_swap::ArcSwap;
 use tidemill_core::config::RuntimeConfig;
 use tidemill_core::name::PluginName;
 use tidemill_core::pipeline::Route;
-use tidemill_core::port::Broker;
+use tidemill_core::port::{Admin, Broker};
 use tidemill_core::projection::Projection;
 use tidemill_core::read_model::ReadModelStore;
 use tidemill_core::state::StateSpace;
@@ -33,6 +33,8 @@ use crate::provenance::Provenance;
 
 use projections::RunningProjection;
 
+pub(crate) use projections::call_settings as projection_settings;
+pub(crate) use routes::call_settings as route_settings;
 pub use takeover::Changes;
 
 /// How long the committers of state have after the last route has ended.
@@ -224,9 +226,10 @@ impl Running {
 // === impl Space ===
 
 impl Space {
-    fn start(space: Arc<StateSpace>) -> Self {
+    fn start(plugin: PluginName, broker: &Arc<dyn Broker>) -> Self {
+        let space = StateSpace::new(plugin, Arc::clone(broker) as Arc<dyn Admin>);
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(Arc::clone(&space).run(stopped));
+        let task = tokio::spawn(Arc::clone(&space).run(Arc::clone(broker), stopped));
         Self { space, stop, task }
     }
 }

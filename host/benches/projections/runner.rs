@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use tidemill_core::clock::WallClock;
 use tidemill_core::config::{OnMissing, PluginConfig};
 use tidemill_core::effect::Effects;
 use tidemill_core::failure::Failure;
@@ -75,6 +76,7 @@ async fn fold(stage: &Stage, store: Arc<dyn ReadModelStore>, build: Arc<Generati
         store,
         "bench".to_owned(),
         tidemill_core::hops::DEFAULT_MAX,
+        WallClock::System,
         Arc::new(ProjectionStats::new()),
     );
     let (stop, stopped) = watch::channel(false);

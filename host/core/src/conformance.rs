@@ -84,6 +84,7 @@ cases! {
         a_reader_leaves_routes_alone
         bounds_are_the_sequences_that_a_stream_holds
         a_missing_stream_cannot_be_read
+        a_message_is_found_by_its_sequence
         a_dead_letter_of_a_read_event_is_stored_once;
     committing:
         a_commit_publishes_and_settles

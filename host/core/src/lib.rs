@@ -9,10 +9,12 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+pub mod clock;
 pub mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod dead_letter;
+mod departing;
 pub mod disposition;
 pub mod effect;
 pub mod envelope;
@@ -32,6 +34,7 @@ pub mod pipeline;
 pub mod port;
 pub mod projection;
 pub mod read_model;
+pub mod rehearsal;
 pub mod retry;
 pub mod schema;
 pub mod state;

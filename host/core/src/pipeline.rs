@@ -38,6 +38,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::clock::WallClock;
 use crate::config::{OnMissing, RouteConfig};
 use crate::generation::Generation;
 use crate::port::{Broker, CallSettings, Source};
@@ -67,6 +68,7 @@ pub struct Route {
     pub instances: usize,
     /// Names this host in dead letters.
     pub host: String,
+    pub clock: WallClock,
     pub stats: Arc<RouteStats>,
 }
 

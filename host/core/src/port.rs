@@ -249,6 +249,15 @@ pub trait Admin: Send + Sync {
 
     /// What of a route's input is not settled; zero for a route that never ran.
     async fn backlog(&self, route: &RouteConfig) -> Result<Backlog, BrokerError>;
+
+    /// A key's current entry; what was committed before is seen.
+    async fn state_get(&self, space: &PluginName, key: &str) -> Result<StateEntry, BrokerError>;
+
+    /// The existing keys that begin with `prefix`, in byte order.
+    async fn state_keys(&self, space: &PluginName, prefix: &str) -> Result<Vec<String>, BrokerError>;
+
+    /// One message of a stream. `None`: there is no such message, not any more or not yet, or no such stream.
+    async fn message(&self, stream: &StreamName, sequence: u64) -> Result<Option<Recorded>, BrokerError>;
 }
 
 /// A broker that this process drives.
@@ -278,12 +287,6 @@ pub trait Broker: Admin {
     /// For a delivery that may have been committed before: if its marker is there, publishes the recorded emits again
     /// under the same ids, settles the delivery and answers `true`. The guest must not be called then.
     async fn settle_committed(&self, space: &PluginName, commit: &Commit) -> Result<bool, BrokerError>;
-
-    /// A key's current entry; what was committed before is seen.
-    async fn state_get(&self, space: &PluginName, key: &str) -> Result<StateEntry, BrokerError>;
-
-    /// The existing keys that begin with `prefix`, in byte order.
-    async fn state_keys(&self, space: &PluginName, prefix: &str) -> Result<Vec<String>, BrokerError>;
 
     /// Opens a reader of a stream, bound to no durable position: for projections, which keep their position with what they
     /// write. Opening costs a round trip; nothing is created that outlives the reader for long.

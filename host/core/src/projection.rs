@@ -43,6 +43,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::clock::WallClock;
 use crate::config::ProjectionConfig;
 use crate::failure::{Failure, FailureKind};
 use crate::name::StreamName;
@@ -83,6 +84,7 @@ pub struct Projection {
     /// Names this host in claims and dead letters. Two hosts must not have the same.
     pub host: String,
     pub max_hops: u32,
+    pub clock: WallClock,
     pub stats: Arc<ProjectionStats>,
     board: Board,
     orders: mpsc::Sender<Order>,
@@ -190,6 +192,7 @@ impl Projection {
         store: Arc<dyn ReadModelStore>,
         host: String,
         max_hops: u32,
+        clock: WallClock,
         stats: Arc<ProjectionStats>,
     ) -> Arc<Self> {
         let (orders, inbox) = mpsc::channel(ORDERS);
@@ -201,6 +204,7 @@ impl Projection {
             store,
             host,
             max_hops,
+            clock,
             stats,
             board: Board::new(),
             orders,

@@ -18,6 +18,7 @@ mod document;
 mod field;
 mod index_value;
 mod known;
+mod memory;
 mod query;
 mod session;
 mod store;
@@ -27,12 +28,14 @@ pub use collection::{Collection, Collections, Index};
 pub use document::{Document, DocumentError, DocumentWrite, Written};
 pub use field::{FieldError, FieldPath};
 pub use index_value::IndexValue;
+pub use memory::MemoryStore;
 pub use query::{
     Condition, Direction, Item, Operator, Page, PageError, Parameter, Query, QueryError, QueryOptions, WaitFor, item,
     page, typed,
 };
 pub use session::{DocumentSession, DocumentWrites};
 pub use store::{
-    Batch, Claim, Copy, CopyId, CopyState, Fence, Found, Ledger, NewCopy, Positions, ReadModelStore, StoreError,
+    Batch, Claim, Copy, CopyId, CopyReader, CopyState, Fence, Found, Ledger, NewCopy, Positions, ReadModelStore,
+    StoreError,
 };
 pub use view::FoldView;

@@ -4,17 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tidemill_core::clock::WallClock;
 use tidemill_core::config::{RouteConfig, StreamConfig};
 use tidemill_core::message::Message;
 use tidemill_core::name::{PluginName, StreamName};
 use tidemill_core::port::{
     Admin, Backlog, Broker, BrokerError, Commit, DeadLetterQuery, Origin, Outgoing, Published, ReadFrom, Reader,
-    Redrive, Source, StateCommit, StateCommitted, StateEntry, StoredDeadLetter, StreamBounds,
+    Recorded, Redrive, Source, StateCommit, StateCommitted, StateEntry, StoredDeadLetter, StreamBounds,
 };
 use tidemill_core::subject::Subject;
 use tokio::time::Instant;
 
-use crate::directory::Directory;
+use crate::directory::{self, Directory};
 use crate::ledger::Ledger;
 use crate::log::{KIND, Log, lock};
 use crate::reader::{self, EmbeddedReader};
@@ -41,15 +42,25 @@ impl EmbeddedBroker {
         let directory = Directory::take(dir)?;
         let store = Store::open(&directory.storage())?;
         let ledger = Ledger::load(&store)?;
-        let log = Arc::new(Log::new(store));
+        let log = Arc::new(Log::new(store, WallClock::System));
         let writer = Writer::start(Arc::clone(&log), ledger, directory)?;
         Ok(Arc::new(Self { log, writer: Arc::new(writer) }))
     }
 
+    /// Whether a log was ever kept in a directory. Opening would make one.
+    pub fn exists(dir: &Path) -> bool {
+        directory::storage(dir).exists()
+    }
+
     /// The same broker on maps: for tests, also with a paused clock. Forgets everything at its end.
     pub fn in_memory() -> Arc<Self> {
-        let log = Arc::new(Log::new(Store::in_memory()));
-        let writer = Writer::inline(Arc::clone(&log), Ledger::empty());
+        Self::in_memory_by(WallClock::System)
+    }
+
+    /// On maps, and everything is stored at the time that this clock tells.
+    pub fn in_memory_by(clock: WallClock) -> Arc<Self> {
+        let log = Arc::new(Log::new(Store::in_memory(), clock));
+        let writer = Writer::inline(Arc::clone(&log), Ledger::empty(clock.now()));
         Arc::new(Self { log, writer: Arc::new(writer) })
     }
 }
@@ -89,6 +100,22 @@ impl Admin for EmbeddedBroker {
         let route = route.clone();
         self.writer.submit(move |tx| opening::backlog_of_closed(tx, &route)).await
     }
+
+    async fn state_get(&self, space: &PluginName, key: &str) -> Result<StateEntry, BrokerError> {
+        state::get(&self.log, space, key)
+    }
+
+    async fn state_keys(&self, space: &PluginName, prefix: &str) -> Result<Vec<String>, BrokerError> {
+        state::list(&self.log, space, prefix)
+    }
+
+    async fn message(&self, stream: &StreamName, sequence: u64) -> Result<Option<Recorded>, BrokerError> {
+        let stream = stream.clone();
+        match self.writer.submit(move |tx| Ok(reader::messages_of(tx, &stream))).await? {
+            Some(messages) => reader::message(&self.log, messages, sequence),
+            None => Ok(None),
+        }
+    }
 }
 
 #[async_trait]
@@ -124,14 +151,6 @@ impl Broker for EmbeddedBroker {
     async fn settle_committed(&self, _space: &PluginName, commit: &Commit) -> Result<bool, BrokerError> {
         let commit = commit.clone();
         self.writer.submit(move |tx| commit::was_committed(tx, &commit)).await
-    }
-
-    async fn state_get(&self, space: &PluginName, key: &str) -> Result<StateEntry, BrokerError> {
-        state::get(&self.log, space, key)
-    }
-
-    async fn state_keys(&self, space: &PluginName, prefix: &str) -> Result<Vec<String>, BrokerError> {
-        state::list(&self.log, space, prefix)
     }
 
     async fn read(&self, from: ReadFrom) -> Result<Box<dyn Reader>, BrokerError> {

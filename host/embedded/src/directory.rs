@@ -30,6 +30,11 @@ pub(crate) struct Directory {
     _lock: File,
 }
 
+/// Where the storage engine keeps its files below a directory.
+pub(crate) fn storage(path: &Path) -> PathBuf {
+    path.join("log")
+}
+
 impl Directory {
     /// Creates the directory if it is missing, for this user only, and takes it.
     pub(crate) fn take(path: &Path) -> Result<Self, BrokerError> {
@@ -42,7 +47,7 @@ impl Directory {
 
     /// Where the storage engine keeps its files.
     pub(crate) fn storage(&self) -> PathBuf {
-        self.path.join("log")
+        storage(&self.path)
     }
 
     fn check_format(&self) -> Result<(), BrokerError> {

@@ -36,8 +36,7 @@ pub(crate) struct IdGenerations {
 
 impl Ledger {
     /// Of a log that has just been created.
-    pub(crate) fn empty() -> Self {
-        let now = SystemTime::now();
+    pub(crate) fn empty(now: SystemTime) -> Self {
         Self {
             streams: Vec::new(),
             revision: 0,
@@ -49,7 +48,7 @@ impl Ledger {
 
     /// Reads everything back and makes sure that each stream has its table.
     pub(crate) fn load(store: &Store) -> Result<Self, BrokerError> {
-        let mut ledger = Self::empty();
+        let mut ledger = Self::empty(SystemTime::now());
         ledger.revision = counter(store, keys::REVISION)?;
         ledger.dead_letter = counter(store, keys::DEAD_LETTER)?;
         ledger.ids = IdGenerations::load(store)?.unwrap_or(ledger.ids);

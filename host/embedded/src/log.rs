@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::SystemTime;
 
+use tidemill_core::clock::WallClock;
 use tidemill_core::name::{RouteName, StreamName};
 use tidemill_core::port::BrokerError;
 
@@ -20,13 +22,19 @@ pub(crate) struct Log {
     routes: RwLock<HashMap<RouteName, Arc<Route>>>,
     /// Of the streams that were ever read without a route.
     tails: RwLock<HashMap<StreamName, Arc<Tail>>>,
+    /// What it is when something is stored.
+    clock: WallClock,
     /// Why nothing can be written any more.
     broken: OnceLock<String>,
 }
 
 impl Log {
-    pub(crate) fn new(store: Store) -> Self {
-        Self { store: RwLock::new(Some(store)), ..Self::default() }
+    pub(crate) fn new(store: Store, clock: WallClock) -> Self {
+        Self { store: RwLock::new(Some(store)), clock, ..Self::default() }
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        self.clock.now()
     }
 
     /// Looks into the store. Must not be nested: a closing thread may wait between the two.

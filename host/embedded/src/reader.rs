@@ -64,6 +64,21 @@ pub(crate) fn bounds(tx: &Transaction<'_>, stream: &StreamName) -> Result<Stream
     Ok(StreamBounds { first: extent.first, last: extent.end - 1 })
 }
 
+/// Where the messages of a stream are, if there is such a stream.
+pub(crate) fn messages_of(tx: &Transaction<'_>, stream: &StreamName) -> Option<Table> {
+    find(tx, stream).ok().map(|stream| tx.ledger.streams[stream].messages)
+}
+
+/// One message, if the stream holds it.
+pub(crate) fn message(log: &Log, messages: Table, sequence: u64) -> Result<Option<Recorded>, BrokerError> {
+    let decode = |row: &[u8]| -> Result<Recorded, Damaged> {
+        let MessageRow { stored, message } = MessageRow::decode(row)?;
+        Ok(Recorded { sequence, stored, message })
+    };
+    let found = log.read(|store| Ok(store.get(messages, &keys::sequence(sequence), decode)?))?;
+    Ok(found.transpose()?)
+}
+
 fn find(tx: &Transaction<'_>, stream: &StreamName) -> Result<usize, BrokerError> {
     let found = tx.ledger.streams.iter().position(|known| known.settings.name == *stream);
     found.ok_or_else(|| {

@@ -232,7 +232,7 @@ impl Source for EmbeddedSource {
         let row = ReturningRow {
             attempt,
             redriven: delivery.redriven,
-            due: SystemTime::now() + after,
+            due: self.log.now() + after,
             first_failure: Some(first_failure),
             stored: delivery.stored,
             message: delivery.message.clone(),

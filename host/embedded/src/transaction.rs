@@ -77,7 +77,7 @@ impl<'a> Transaction<'a> {
             counters: Counters { revision: ledger.revision, dead_letter: ledger.dead_letter },
             ledger,
             store,
-            now: SystemTime::now(),
+            now: log.now(),
             scratch: RowWriter::default(),
             log,
             batch: Batch::default(),

@@ -58,7 +58,7 @@ use tidemill_core::message::Message;
 use tidemill_core::name::{PluginName, StreamName};
 use tidemill_core::port::{
     Admin, Backlog, Broker, BrokerError, Commit, DeadLetterQuery, Origin, Outgoing, Published, ReadFrom, Reader,
-    Redrive, Source, StateCommit, StateCommitted, StateEntry, StoredDeadLetter, StreamBounds,
+    Recorded, Redrive, Source, StateCommit, StateCommitted, StateEntry, StoredDeadLetter, StreamBounds,
 };
 use tidemill_core::subject::Subject;
 
@@ -193,6 +193,19 @@ impl Admin for NatsBroker {
         }
         Ok(backlog)
     }
+
+    async fn state_get(&self, space: &PluginName, key: &str) -> Result<StateEntry, BrokerError> {
+        self.state.get(space, key).await
+    }
+
+    async fn state_keys(&self, space: &PluginName, prefix: &str) -> Result<Vec<String>, BrokerError> {
+        self.state.keys(space, prefix).await
+    }
+
+    async fn message(&self, stream: &StreamName, sequence: u64) -> Result<Option<Recorded>, BrokerError> {
+        let found = stored::by_sequence(&self.connection, stream.as_str(), sequence).await?;
+        Ok(found.map(reader::recorded))
+    }
 }
 
 #[async_trait]
@@ -236,14 +249,6 @@ impl Broker for NatsBroker {
 
     async fn settle_committed(&self, space: &PluginName, commit: &Commit) -> Result<bool, BrokerError> {
         self.committer.settle_committed(&self.state, space, commit).await
-    }
-
-    async fn state_get(&self, space: &PluginName, key: &str) -> Result<StateEntry, BrokerError> {
-        self.state.get(space, key).await
-    }
-
-    async fn state_keys(&self, space: &PluginName, prefix: &str) -> Result<Vec<String>, BrokerError> {
-        self.state.keys(space, prefix).await
     }
 
     async fn read(&self, from: ReadFrom) -> Result<Box<dyn Reader>, BrokerError> {

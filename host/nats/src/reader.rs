@@ -32,7 +32,7 @@ use crate::provision;
 use crate::puller::{Arrival, Puller};
 use crate::rescue::is_readable;
 use crate::source::subject_in;
-use crate::stored::{self, Unparsed};
+use crate::stored::{self, Stored, Unparsed};
 use crate::wire::{AckSubject, headers_in, parse_headers};
 
 /// How long a call waits for the first message.
@@ -46,6 +46,12 @@ const MOST: usize = 1000;
 /// So many breaks in a row without a message between them are more than bad luck.
 const SUSPICIOUS: u32 = 2;
 const LANE: usize = 0;
+
+/// A message that was read by its sequence.
+pub(crate) fn recorded(stored: Stored) -> Recorded {
+    let Stored { subject, sequence, time, headers, payload } = stored;
+    Recorded { sequence, stored: time, message: Message { subject: subject_in(&subject), headers, payload } }
+}
 
 /// One reading of a stream.
 pub(crate) struct NatsReader {

@@ -102,6 +102,18 @@ impl StateStore {
         Ok(())
     }
 
+    /// Whether anything was ever written. To look must not create what is looked into.
+    async fn is_there(&self, space: &PluginName) -> Result<bool, BrokerError> {
+        if !self.ready.lock().await.contains(space)
+            && provision::info(&self.connection, &subjects::state_stream(space)).await?.is_none()
+        {
+            return Ok(false);
+        }
+        // It exists; this makes sure that it is as it must be.
+        self.ready(space).await?;
+        Ok(true)
+    }
+
     async fn last(&self, stream: &str, subjects: &[String]) -> Result<Vec<Option<Stored>>, NatsError> {
         if self.replicas == 1 {
             stored::last_direct(&self.connection, stream, subjects).await
@@ -111,7 +123,9 @@ impl StateStore {
     }
 
     pub(crate) async fn get(&self, space: &PluginName, key: &str) -> Result<StateEntry, BrokerError> {
-        self.ready(space).await?;
+        if !self.is_there(space).await? {
+            return Ok(StateEntry::default());
+        }
         let subject = subjects::state_key(space, key);
         let mut found = self.last(&subjects::state_stream(space), std::slice::from_ref(&subject)).await?;
         Ok(match found.pop().flatten() {
@@ -124,7 +138,9 @@ impl StateStore {
     }
 
     pub(crate) async fn keys(&self, space: &PluginName, prefix: &str) -> Result<Vec<String>, BrokerError> {
-        self.ready(space).await?;
+        if !self.is_there(space).await? {
+            return Ok(Vec::new());
+        }
         let mut keys = BTreeSet::new();
         let (stream, filter) = (subjects::state_stream(space), subjects::state_keys(space));
         let scan = Scan { stream: &stream, filter: &filter, after: 0, headers_only: true };

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use tidemill_core::config::PostgresConfig;
 use tidemill_core::name::ProjectionName;
 use tidemill_core::read_model::{
-    Batch, Claim, Collection, CopyId, Document, Fence, Found, IndexValue, Ledger, NewCopy, Positions, Query,
-    ReadModelStore, StoreError,
+    Batch, Claim, Collection, CopyId, CopyReader, Document, Fence, Found, IndexValue, Ledger, NewCopy, Positions,
+    Query, ReadModelStore, StoreError,
 };
 
 use crate::copies::{self, CopyTables};
@@ -193,6 +193,43 @@ macro_rules! on_session {
 }
 
 #[async_trait]
+impl CopyReader for PostgresStore {
+    async fn read(&self, copy: &CopyId, collection: &Collection, key: &str) -> Result<Option<Bytes>, StoreError> {
+        on_session!(self, |session| async {
+            let known = self.copy(&session, copy).await?;
+            let sql = format!("SELECT body FROM {} WHERE key = $1", known.table(&collection.name)?.name);
+            let row = session.row(&sql, &[&key]).await.map_err(|error| copy_problem(copy, &error))?;
+            Ok::<_, StoreError>(row.map(|row| Bytes::copy_from_slice(row.get(0))))
+        }
+        .await)
+    }
+
+    async fn find(
+        &self,
+        copy: &CopyId,
+        collection: &Collection,
+        column: usize,
+        value: &IndexValue,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        on_session!(self, |session| async {
+            let known = self.copy(&session, copy).await?;
+            let table = &known.table(&collection.name)?.name;
+            let sql = format!("SELECT key, body FROM {table} WHERE c{column} = $1 AND key > $2 ORDER BY key LIMIT $3");
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            // No key is empty, so all of them are after that.
+            let rows = session.rows(&sql, &[&value.as_bytes(), &after.unwrap_or_default(), &limit]).await;
+            let rows = rows.map_err(|error| copy_problem(copy, &error))?;
+            let document =
+                |row: &tokio_postgres::Row| Document { key: row.get(0), body: Bytes::copy_from_slice(row.get(1)) };
+            Ok::<_, StoreError>(rows.iter().map(document).collect())
+        }
+        .await)
+    }
+}
+
+#[async_trait]
 impl ReadModelStore for PostgresStore {
     fn kind(&self) -> &'static str {
         KIND
@@ -286,40 +323,6 @@ impl ReadModelStore for PostgresStore {
         key: &str,
     ) -> Result<(Option<Bytes>, Positions), StoreError> {
         self.note(within(LOOK_UP + GRACE, Box::pin(self.try_get(copy, collection, key))).await)
-    }
-
-    async fn read(&self, copy: &CopyId, collection: &Collection, key: &str) -> Result<Option<Bytes>, StoreError> {
-        on_session!(self, |session| async {
-            let known = self.copy(&session, copy).await?;
-            let sql = format!("SELECT body FROM {} WHERE key = $1", known.table(&collection.name)?.name);
-            let row = session.row(&sql, &[&key]).await.map_err(|error| copy_problem(copy, &error))?;
-            Ok::<_, StoreError>(row.map(|row| Bytes::copy_from_slice(row.get(0))))
-        }
-        .await)
-    }
-
-    async fn find(
-        &self,
-        copy: &CopyId,
-        collection: &Collection,
-        column: usize,
-        value: &IndexValue,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Document>, StoreError> {
-        on_session!(self, |session| async {
-            let known = self.copy(&session, copy).await?;
-            let table = &known.table(&collection.name)?.name;
-            let sql = format!("SELECT key, body FROM {table} WHERE c{column} = $1 AND key > $2 ORDER BY key LIMIT $3");
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            // No key is empty, so all of them are after that.
-            let rows = session.rows(&sql, &[&value.as_bytes(), &after.unwrap_or_default(), &limit]).await;
-            let rows = rows.map_err(|error| copy_problem(copy, &error))?;
-            let document =
-                |row: &tokio_postgres::Row| Document { key: row.get(0), body: Bytes::copy_from_slice(row.get(1)) };
-            Ok::<_, StoreError>(rows.iter().map(document).collect())
-        }
-        .await)
     }
 
     async fn query(

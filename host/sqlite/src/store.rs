@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tidemill_core::name::ProjectionName;
 use tidemill_core::read_model::{
-    Batch, Claim, Collection, Copy, CopyId, CopyState, Document, Fence, Found, IndexValue, Ledger, NewCopy, Positions,
-    Query, ReadModelStore, StoreError,
+    Batch, Claim, Collection, Copy, CopyId, CopyReader, CopyState, Document, Fence, Found, IndexValue, Ledger, NewCopy,
+    Positions, Query, ReadModelStore, StoreError,
 };
 
 use crate::catalogue::{Catalogue, Entry};
@@ -76,6 +76,28 @@ impl SqliteStore {
         }
         let id = id.clone();
         self.run(move |inner| inner.open(id)).await
+    }
+}
+
+#[async_trait]
+impl CopyReader for SqliteStore {
+    async fn read(&self, copy: &CopyId, collection: &Collection, key: &str) -> Result<Option<Bytes>, StoreError> {
+        let copy = self.copy(copy).await?;
+        let body = copy.reading(collection, |table, connection| table.read(connection, key)).await?;
+        Ok(body.map(Bytes::from))
+    }
+
+    async fn find(
+        &self,
+        copy: &CopyId,
+        collection: &Collection,
+        column: usize,
+        value: &IndexValue,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        let copy = self.copy(copy).await?;
+        copy.reading(collection, |table, connection| table.find(connection, column, value, after, limit)).await
     }
 }
 
@@ -187,25 +209,6 @@ impl ReadModelStore for SqliteStore {
     ) -> Result<(Option<Bytes>, Positions), StoreError> {
         let (body, positions) = self.copy(copy).await?.get(collection, key).await?;
         Ok((body.map(Bytes::from), positions))
-    }
-
-    async fn read(&self, copy: &CopyId, collection: &Collection, key: &str) -> Result<Option<Bytes>, StoreError> {
-        let copy = self.copy(copy).await?;
-        let body = copy.reading(collection, |table, connection| table.read(connection, key)).await?;
-        Ok(body.map(Bytes::from))
-    }
-
-    async fn find(
-        &self,
-        copy: &CopyId,
-        collection: &Collection,
-        column: usize,
-        value: &IndexValue,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Document>, StoreError> {
-        let copy = self.copy(copy).await?;
-        copy.reading(collection, |table, connection| table.find(connection, column, value, after, limit)).await
     }
 
     async fn query(

@@ -10,7 +10,7 @@ use tidemill_core::event::Event;
 use tidemill_core::grant::Grant;
 use tidemill_core::json::{self, JsonLimits};
 use tidemill_core::name::{PluginName, RouteName, StreamName};
-use tidemill_core::port::{Broker, Call, CallSettings, Commit, Handler as _, Origin, Receipt, Role};
+use tidemill_core::port::{Admin, Call, CallSettings, Commit, Handler as _, Origin, Receipt, Role};
 use tidemill_core::state::StateSpace;
 use tidemill_core::subject::{Subject, SubjectPattern};
 use tidemill_embedded::EmbeddedBroker;
@@ -46,7 +46,7 @@ pub(super) async fn run(
     let settings = config.plugins.of(name);
     let recorder = Arc::new(Recorder::new());
     let plugin = Arc::new(load(engine, config, name, &settings, &recorder)?);
-    let space = StateSpace::new(name.clone(), EmbeddedBroker::in_memory() as Arc<dyn Broker>);
+    let space = StateSpace::new(name.clone(), EmbeddedBroker::in_memory() as Arc<dyn Admin>);
     let imports = plugin.describe().imports.clone();
     let mut ran = Ran { events: 0, calls: 0, failures: Vec::new(), imports, tried: Tried::default() };
     for fed in feed::read(input, subject) {

@@ -6,11 +6,14 @@ use std::path::Path;
 
 use anyhow::Context;
 use async_trait::async_trait;
+use bytes::Bytes;
 use tidemill_core::config::RouteConfig;
-use tidemill_core::name::{PluginName, ProjectionName};
+use tidemill_core::name::{PluginName, ProjectionName, StreamName};
 use tidemill_core::port::{
-    Admin, Backlog, BrokerError, DeadLetterQuery, Outgoing, Published, Redrive, StoredDeadLetter,
+    Admin, Backlog, BrokerError, DeadLetterQuery, Outgoing, Published, Recorded, Redrive, Revision, StateEntry,
+    StoredDeadLetter,
 };
+use tidemill_core::read_model::{Collection, CopyId, CopyReader, Document, IndexValue, StoreError};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
@@ -18,7 +21,7 @@ use tokio::sync::Mutex;
 use super::{Order, pointer, socket_path};
 use crate::status::Status;
 
-use super::wire::{Answer, Request, WireDeadLetter, WireOutgoing};
+use super::wire::{self, Answer, Request, WireDeadLetter, WireOutgoing, WireRecorded};
 
 /// A running host, reached through its socket. One request at a time.
 pub struct Remote {
@@ -148,6 +151,68 @@ impl Admin for Remote {
             _ => Err(unexpected()),
         }
     }
+
+    async fn state_get(&self, space: &PluginName, key: &str) -> Result<StateEntry, BrokerError> {
+        match self.ask(Request::State { plugin: space.to_string(), key: key.to_owned() }).await? {
+            Answer::State(value, revision) => {
+                let value = value.map(|text| wire::decode(&text)).transpose().map_err(odd)?;
+                Ok(StateEntry { value, revision: Revision(revision) })
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn state_keys(&self, space: &PluginName, prefix: &str) -> Result<Vec<String>, BrokerError> {
+        match self.ask(Request::StateKeys { plugin: space.to_string(), prefix: prefix.to_owned() }).await? {
+            Answer::Keys(keys) => Ok(keys),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn message(&self, stream: &StreamName, sequence: u64) -> Result<Option<Recorded>, BrokerError> {
+        match self.ask(Request::Message { stream: stream.to_string(), sequence }).await? {
+            Answer::Message(found) => found.map(WireRecorded::into_recorded).transpose().map_err(odd),
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+/// The copy that answers at the host, whichever is named.
+#[async_trait]
+impl CopyReader for Remote {
+    async fn read(&self, _: &CopyId, collection: &Collection, key: &str) -> Result<Option<Bytes>, StoreError> {
+        let request = Request::ReadDocument { collection: collection.name.to_string(), key: key.to_owned() };
+        match self.ask(request).await {
+            Ok(Answer::Document(body)) => Ok(body.map(|text| wire::decode(&text)).transpose().map_err(unread)?),
+            Ok(_) => Err(unread(unexpected())),
+            Err(error) => Err(unread(error)),
+        }
+    }
+
+    async fn find(
+        &self,
+        _: &CopyId,
+        collection: &Collection,
+        column: usize,
+        value: &IndexValue,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        let (collection, value) = (collection.name.to_string(), wire::encode(value.as_bytes()));
+        let after = after.map(str::to_owned);
+        match self.ask(Request::FindDocuments { collection, column, value, after, limit }).await {
+            Ok(Answer::Found(found)) => {
+                let document = |(key, text): (String, String)| Ok(Document { key, body: wire::decode(&text)? });
+                found.into_iter().map(document).collect::<anyhow::Result<_>>().map_err(unread)
+            }
+            Ok(_) => Err(unread(unexpected())),
+            Err(error) => Err(unread(error)),
+        }
+    }
+}
+
+fn unread(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Unavailable { store: "of the running host", reason: error.to_string() }
 }
 
 fn told(answer: Answer) -> Result<String, BrokerError> {

@@ -1,12 +1,15 @@
 //! Documents for `tidemill projection query`, as the gateway would answer. There may be no gateway, and a host's own user needs
-//! no token.
+//! no token. And single documents for `tidemill invoke`, which reads as the projection itself would.
 
 use std::fmt::Display;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 use tidemill_core::config::HttpLimits;
-use tidemill_core::read_model::{self, CopyId, Parameter, Positions, Query, QueryOptions, WaitFor};
+use tidemill_core::read_model::{
+    self, Condition, CopyId, Document, IndexValue, Operator, Parameter, Positions, Query, QueryOptions, WaitFor,
+};
 use tidemill_gateway::{ReadModel, Runtime as _, Waited};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -77,6 +80,33 @@ async fn read(
     let item = read_model::item(key.to_owned(), &body, &options.fields).map_err(refused)?;
     let standing: Vec<String> = positions.iter().map(|(stream, at)| format!("{stream}:{at}")).collect();
     Ok((Some(json!({ "key": item.key, "document": item.document, "positions": standing })), positions))
+}
+
+/// A document of the copy that answers, as its projection would read it.
+pub(super) async fn read_one(app: &App, collection: &str, key: &str) -> Result<Option<Bytes>, WireError> {
+    let model = find(app, collection)?;
+    let found = model.store.get(active(&model, collection)?, &model.collection, key).await;
+    found.map(|(body, _)| body).map_err(refused)
+}
+
+/// Documents whose column equals a value, in the order of their keys, as their projection would find them.
+pub(super) async fn find_equal(
+    app: &App,
+    collection: &str,
+    (column, value): (usize, IndexValue),
+    after: Option<String>,
+    limit: usize,
+) -> Result<Vec<Document>, WireError> {
+    let model = find(app, collection)?;
+    let query = Query {
+        conditions: vec![Condition { column, operator: Operator::In(vec![value]) }],
+        after: after.map(|key| (Vec::new(), key)),
+        limit,
+        ..Query::default()
+    };
+    let patience = HttpLimits::default().query_timeout;
+    let found = model.store.query(active(&model, collection)?, &model.collection, &query, patience).await;
+    Ok(found.map_err(refused)?.documents.into_iter().map(|(document, _)| document).collect())
 }
 
 fn find(app: &App, collection: &str) -> Result<ReadModel, WireError> {

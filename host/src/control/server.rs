@@ -6,14 +6,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use tidemill_core::name::{PluginName, RouteName};
+use tidemill_core::name::{PluginName, RouteName, StreamName};
 use tidemill_core::port::{Broker, BrokerError, DeadLetterQuery};
+use tidemill_core::read_model::IndexValue;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::wire::{Answer, Request, WireDeadLetter, WireError, WireOutgoing, WirePublished};
+use super::wire::{self, Answer, Request, WireDeadLetter, WireError, WireOutgoing, WirePublished};
 use super::{Order, documents, pointer, socket_dir, socket_path};
 use crate::app::App;
 use crate::exit;
@@ -134,6 +135,25 @@ async fn answer(request: Request, app: &App) -> Result<Answer, WireError> {
         }
         Request::Documents { collection, key, params } => {
             Answer::Documents(documents::answer(app, &collection, key, &params).await?)
+        }
+        Request::Message { stream, sequence } => {
+            let stream = StreamName::try_new(&stream).map_err(refused)?;
+            Answer::Message(broker.message(&stream, sequence).await?.as_ref().map(Into::into))
+        }
+        Request::State { plugin, key } => {
+            broker.state_get(&PluginName::try_new(&plugin).map_err(refused)?, &key).await?.into()
+        }
+        Request::StateKeys { plugin, prefix } => {
+            Answer::Keys(broker.state_keys(&PluginName::try_new(&plugin).map_err(refused)?, &prefix).await?)
+        }
+        Request::ReadDocument { collection, key } => {
+            let body = documents::read_one(app, &collection, &key).await?;
+            Answer::Document(body.as_deref().map(wire::encode))
+        }
+        Request::FindDocuments { collection, column, value, after, limit } => {
+            let value = IndexValue::from_bytes(&wire::decode(&value).map_err(refused)?);
+            let found = documents::find_equal(app, &collection, (column, value), after, limit).await?;
+            Answer::Found(found.into_iter().map(|it| (it.key, wire::encode(&it.body))).collect())
         }
         Request::Release { plugin } => {
             let plugin = PluginName::try_new(&plugin).map_err(refused)?;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tidemill_core::message::{Headers, Message};
 use tidemill_core::name::{RouteName, StreamName};
 use tidemill_core::port::{
-    Backlog, BrokerError, DeadLetterQuery, Origin, Outgoing, Published, Redrive, StoredDeadLetter,
+    Backlog, BrokerError, DeadLetterQuery, Origin, Outgoing, Published, Recorded, Redrive, StateEntry, StoredDeadLetter,
 };
 use tidemill_core::subject::Subject;
 
@@ -51,6 +51,33 @@ pub(super) enum Request {
         key: Option<String>,
         params: Vec<(String, String)>,
     },
+    /// A message of a stream.
+    Message {
+        stream: String,
+        sequence: u64,
+    },
+    /// A key of a plugin's state.
+    State {
+        plugin: String,
+        key: String,
+    },
+    StateKeys {
+        plugin: String,
+        prefix: String,
+    },
+    /// A document as the fold of its projection would read it.
+    ReadDocument {
+        collection: String,
+        key: String,
+    },
+    /// Documents whose column holds this value, which is in Base64.
+    FindDocuments {
+        collection: String,
+        column: usize,
+        value: String,
+        after: Option<String>,
+        limit: usize,
+    },
 }
 
 /// What is asked of a projection.
@@ -75,6 +102,14 @@ pub(super) enum Answer {
     DeadLetters(Vec<WireDeadLetter>),
     DeadLetter(Option<WireDeadLetter>),
     Done(bool),
+    Message(Option<WireRecorded>),
+    /// Value in Base64, and revision.
+    State(Option<String>, u64),
+    Keys(Vec<String>),
+    /// In Base64.
+    Document(Option<String>),
+    /// Keys, and documents in Base64.
+    Found(Vec<(String, String)>),
     Backlog {
         undelivered: u64,
         in_flight: u64,
@@ -106,6 +141,13 @@ pub(super) struct WirePublished {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct WireDeadLetter {
     id: u64,
+    stored_ms: u64,
+    message: WireMessage,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct WireRecorded {
+    sequence: u64,
     stored_ms: u64,
     message: WireMessage,
 }
@@ -223,6 +265,19 @@ impl WireDeadLetter {
     }
 }
 
+impl From<&Recorded> for WireRecorded {
+    fn from(recorded: &Recorded) -> Self {
+        Self { sequence: recorded.sequence, stored_ms: millis(recorded.stored), message: (&recorded.message).into() }
+    }
+}
+
+impl WireRecorded {
+    pub(super) fn into_recorded(self) -> Result<Recorded> {
+        let message = self.message.into_message()?;
+        Ok(Recorded { sequence: self.sequence, stored: from_millis(self.stored_ms), message })
+    }
+}
+
 impl From<&Redrive> for WireRedrive {
     fn from(redrive: &Redrive) -> Self {
         Self {
@@ -281,6 +336,20 @@ impl From<WireError> for BrokerError {
             WireError::Incompatible(text) => BrokerError::Incompatible(text),
         }
     }
+}
+
+impl From<StateEntry> for Answer {
+    fn from(entry: StateEntry) -> Self {
+        Answer::State(entry.value.as_deref().map(encode), entry.revision.0)
+    }
+}
+
+pub(super) fn encode(bytes: &[u8]) -> String {
+    BASE64.encode(bytes)
+}
+
+pub(super) fn decode(text: &str) -> Result<Bytes> {
+    Ok(Bytes::from(BASE64.decode(text).context("decoding a value")?))
 }
 
 fn millis(time: SystemTime) -> u64 {

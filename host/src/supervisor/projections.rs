@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidemill_core::config::{ProjectionConfig, RuntimeConfig};
+use tidemill_core::clock::WallClock;
+use tidemill_core::config::{PluginConfig, ProjectionConfig, RuntimeConfig};
 use tidemill_core::grant::Grant;
 use tidemill_core::name::{PluginName, ProjectionName, RouteName};
 use tidemill_core::port::CallSettings;
@@ -70,7 +71,7 @@ impl Supervisor {
             match running.projections.iter().find(|one| one.projection.config.name == wanted.name) {
                 Some(one) => one.projection.serving.store(Arc::new(serving)),
                 None => {
-                    let settings = Arc::new(call_settings(wanted, &config));
+                    let settings = Arc::new(call_settings(wanted, &config.plugins.of(&wanted.plugin)));
                     let projection = Projection::new(
                         wanted.clone(),
                         settings,
@@ -80,6 +81,7 @@ impl Supervisor {
                         // Two hosts on one machine are two holders.
                         format!("{}/{}", self.host, std::process::id()),
                         config.max_hops,
+                        WallClock::System,
                         Arc::new(ProjectionStats::new()),
                     );
                     running.projections.push(self.start_projection(projection));
@@ -145,7 +147,7 @@ pub(super) async fn end(leaving: Vec<RunningProjection>, grace: Duration) {
 }
 
 /// A projection's name is no route's name, so it can stand where a route's does: in logs, dead letters and stable ids.
-fn call_settings(projection: &ProjectionConfig, config: &RuntimeConfig) -> CallSettings {
+pub(crate) fn call_settings(projection: &ProjectionConfig, plugin: &PluginConfig) -> CallSettings {
     #[allow(clippy::expect_used, reason = "both names have the same alphabet, and a test holds them together")]
     let route = RouteName::try_new(projection.name.as_str()).expect("a projection's name is a route's");
     CallSettings {
@@ -154,6 +156,6 @@ fn call_settings(projection: &ProjectionConfig, config: &RuntimeConfig) -> CallS
         max_attempts: projection.retry.max_attempts(),
         timeout: projection.timeout,
         grant: Grant { emits: Vec::new() },
-        limits: config.plugins.of(&projection.plugin).limits,
+        limits: plugin.limits.clone(),
     }
 }

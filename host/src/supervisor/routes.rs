@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tidemill_core::clock::WallClock;
 use tidemill_core::config::{PluginConfig, RouteConfig};
 use tidemill_core::grant::Grant;
 use tidemill_core::name::PluginName;
 use tidemill_core::pipeline::{self, Route, Serving};
 use tidemill_core::port::{CallSettings, Source};
-use tidemill_core::state::StateSpace;
 use tidemill_core::stats::RouteStats;
 use tokio::sync::watch;
 
@@ -21,7 +21,7 @@ impl Supervisor {
     pub(super) fn serving(&self, running: &mut Running, plugin: &PluginName) -> Option<Serving> {
         let (build, uses_state) = running.plugins.get(plugin).map(|one| (one.build().clone(), one.uses_state()))?;
         let state = uses_state.then(|| {
-            let fresh = || Space::start(StateSpace::new(plugin.clone(), Arc::clone(&self.broker)));
+            let fresh = || Space::start(plugin.clone(), &self.broker);
             Arc::clone(&running.spaces.entry(plugin.clone()).or_insert_with(fresh).space)
         });
         let schemas = Arc::clone(&running.schemas.schemas);
@@ -43,6 +43,7 @@ impl Supervisor {
             broker: Arc::clone(&self.broker),
             source,
             host: self.host.clone(),
+            clock: WallClock::System,
             stats: Arc::new(RouteStats::new()),
             config: config.clone(),
         })
@@ -58,6 +59,7 @@ impl Supervisor {
             source,
             instances: like.instances,
             host: self.host.clone(),
+            clock: like.clock,
             stats: Arc::clone(&like.stats),
         })
     }
@@ -76,7 +78,7 @@ impl Supervisor {
     }
 }
 
-fn call_settings(route: &RouteConfig, plugin: &PluginConfig) -> CallSettings {
+pub(crate) fn call_settings(route: &RouteConfig, plugin: &PluginConfig) -> CallSettings {
     CallSettings {
         route: route.name.clone(),
         plugin: route.handler.clone(),

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, timeout};
 
-use super::bench::{Bench, QUIET, SOON};
+use super::bench::{Bench, QUIET, SOON, same_millisecond};
 use crate::config::StreamConfig;
 use crate::dead_letter::DeadLetter;
 use crate::failure::Blame;
@@ -197,6 +197,20 @@ pub(super) async fn a_missing_stream_cannot_be_read(bench: Bench) {
     let from = ReadFrom { stream: missing.clone(), subjects: vec![bench.pattern(">")], after: 0 };
     assert!(matches!(bench.broker.read(from).await, Err(BrokerError::Refused(_))));
     assert!(matches!(bench.broker.bounds(&missing).await, Err(BrokerError::Refused(_))));
+}
+
+pub(super) async fn a_message_is_found_by_its_sequence(bench: Bench) {
+    let stream = stream(&bench).await;
+    let published = bench.publish("in.a", &["1", "2"]).await;
+    let mut reader = bench.broker.read(from(&stream, 0)).await.unwrap();
+    for recorded in take(&mut reader, 2).await {
+        let found = bench.broker.message(&stream.name, recorded.sequence).await.unwrap().unwrap();
+        assert_eq!((found.sequence, &found.message), (recorded.sequence, &recorded.message));
+        assert!(same_millisecond(found.stored, recorded.stored));
+    }
+    assert!(bench.broker.message(&stream.name, published[1].sequence + 1).await.unwrap().is_none());
+    let missing = StreamName::try_new("NOT_THERE_AT_ALL").unwrap();
+    assert!(bench.broker.message(&missing, 1).await.unwrap().is_none());
 }
 
 pub(super) async fn a_dead_letter_of_a_read_event_is_stored_once(bench: Bench) {

@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use futures_util::FutureExt;
 use time::OffsetDateTime;
@@ -10,8 +10,9 @@ use tokio::sync::oneshot;
 
 use super::place::Place;
 use super::{Route, Serving};
+use crate::departing::{self, Cause};
 use crate::effect::{Effects, Emit};
-use crate::envelope::{self, EmitIds};
+use crate::envelope::EmitIds;
 use crate::event::Event;
 use crate::failure::{Failure, FailureKind};
 use crate::generation::Generation;
@@ -200,23 +201,14 @@ impl Attempt<'_> {
         generation.handle(call).await
     }
 
-    /// Gives the emits their ids and checks each against its own schema: what is invalid must not leave.
-    fn encode(&self, parent: &Event, generation: &Generation, emits: Vec<Emit>) -> Result<Vec<Outgoing>, Failure> {
-        let ids = EmitIds { route: &self.route.config.name, origin: &self.delivery.origin };
-        let now = OffsetDateTime::from(SystemTime::now());
-        let mut outgoing = Vec::with_capacity(emits.len());
-        for (index, emit) in emits.into_iter().enumerate() {
-            let to = emit.to.clone();
-            let (event, mut message) = envelope::encode_emit(emit, index, parent, &ids, now);
-            self.checks().check_emit(&event).map_err(|failure| {
-                let text = format!("emit {index} to `{to}` ({}): {}", event.kind, failure.text);
-                let digest = Some(Arc::clone(generation.digest()));
-                Failure { digest, ..Failure::new(FailureKind::EmitInvalid, text) }
-            })?;
-            hops::count(&self.delivery.message.headers, &mut message.message.headers);
-            outgoing.push(message);
-        }
-        Ok(outgoing)
+    /// The emits as they leave, once they are committed.
+    fn encode(&self, event: &Event, generation: &Generation, emits: Vec<Emit>) -> Result<Vec<Outgoing>, Failure> {
+        let Delivery { message, origin, .. } = self.delivery;
+        let cause = Cause { event, message, ids: EmitIds { route: &self.route.config.name, origin } };
+        let now = OffsetDateTime::from(self.route.clock.now());
+        let departing = departing::encode(emits, cause, self.checks(), now)
+            .map_err(|failure| Failure { digest: Some(Arc::clone(generation.digest())), ..failure })?;
+        Ok(departing.into_iter().map(|(_, outgoing)| outgoing).collect())
     }
 }
 

@@ -181,7 +181,7 @@ impl Settler {
     /// Decides about a failed attempt and does it. Run to completion.
     async fn fail(self: Arc<Self>, mut job: Job, failure: Failure, event: Option<Named>) {
         self.route.stats.failed(failure.kind);
-        let now = SystemTime::now();
+        let now = self.now();
         if failure.kind.blame() != Blame::Host && !failure.provisional {
             job.delivery.first_failure.get_or_insert(now);
         }
@@ -235,7 +235,7 @@ impl Settler {
     }
 
     async fn park(&self, job: Job, attempt: u32, after: Duration) {
-        let first_failure = job.delivery.first_failure.unwrap_or_else(SystemTime::now);
+        let first_failure = job.delivery.first_failure.unwrap_or_else(|| self.now());
         // Before the broker knows: it may deliver again at once.
         job.place.will_return();
         let mut pause = FIRST_PAUSE;
@@ -292,7 +292,7 @@ impl Settler {
             error = clean_text(&failure.text, LOGGED_ERROR_BYTES), "Dead-lettered"
         );
         self.route.stats.dead_lettered(failure.kind);
-        self.route.stats.took([took(&job, SystemTime::now())]);
+        self.route.stats.took([took(&job, self.now())]);
     }
 
     /// An event that can be neither handled nor set aside is not given up: it stays, and a person must act.
@@ -312,7 +312,7 @@ impl Settler {
         event: Option<&Named>,
         exhausted_by: Option<ExhaustedBy>,
     ) -> DeadLetter {
-        let now = SystemTime::now();
+        let now = self.now();
         let serving = self.route.serving.load();
         DeadLetter {
             original: job.delivery.message.clone(),
@@ -356,7 +356,7 @@ impl Settler {
     /// Counts settled deliveries and frees their places. `None` emitted: skipped.
     fn finish(&self, done: Vec<(Job, Option<usize>)>) {
         let stats = &self.route.stats;
-        let now = SystemTime::now();
+        let now = self.now();
         stats.took(done.iter().map(|(job, _)| took(job, now)));
         for (job, emitted) in done {
             match emitted {
@@ -365,6 +365,10 @@ impl Settler {
             }
             drop(job.place);
         }
+    }
+
+    fn now(&self) -> SystemTime {
+        self.route.clock.now()
     }
 
     async fn pause(&self, pause: &mut Duration) {

@@ -104,7 +104,7 @@ pub(super) fn letter(
         attempts,
         exhausted_by,
         first_failure,
-        last_failure: SystemTime::now(),
+        last_failure: projection.clock.now(),
         host: projection.host.clone(),
         redriven: 0,
         event_id: event.map(|event| event.id.clone()),

@@ -242,7 +242,7 @@ impl Fold {
                 }
             };
             self.projection.stats.failed(failure.kind);
-            let now = SystemTime::now();
+            let now = self.projection.clock.now();
             if failure.kind.blame() != Blame::Host && !failure.provisional {
                 first_failure.get_or_insert(now);
             }

@@ -204,7 +204,7 @@ impl<'a> Holding<'a> {
         Fold {
             projection: Arc::clone(self.projection),
             fence: self.fence.clone(),
-            view: FoldView::new(Arc::clone(store), track.copy.clone(), Arc::clone(collections)),
+            view: FoldView::new(Arc::clone(store) as _, track.copy.clone(), Arc::clone(collections)),
             track: Arc::clone(track),
             purpose,
             host: self.host.clone(),

@@ -105,7 +105,7 @@ async fn lags(
             None if events > 0 => first_after(projection, source, position).await,
             None => None,
         };
-        let age = oldest.filter(|_| events > 0).and_then(|oldest| SystemTime::now().duration_since(oldest).ok());
+        let age = oldest.filter(|_| events > 0).and_then(|oldest| projection.clock.now().duration_since(oldest).ok());
         lags.insert(source.stream.to_string(), Lag { events, seconds: age.unwrap_or_default().as_secs_f64() });
     }
     lags

@@ -70,8 +70,8 @@ pub(super) const MAX_KEY_BYTES: usize = 256;
 // === impl Written ===
 
 impl Written {
-    /// Checks a document that a guest wrote.
-    pub(super) fn check(collection: &Collection, body: Bytes) -> Result<Self, DocumentError> {
+    /// Checks a document of a guest, or of a person who says what was there before.
+    pub fn check(collection: &Collection, body: Bytes) -> Result<Self, DocumentError> {
         let no_object = |found: String| DocumentError::NoObject { collection: collection.name.to_string(), found };
         let limits = JsonLimits { bytes: body.len(), ..JsonLimits::default() };
         let value = json::parse(&body, &limits).map_err(|error| no_object(format!("no JSON: {error}")))?;

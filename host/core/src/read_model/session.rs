@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::document::{Document, DocumentError, Written, check_key};
+use super::document::{Document, DocumentError, DocumentWrite, Written, check_key};
 use super::index_value::IndexValue;
-use super::view::{FoldView, Overlay};
+use super::view::{FoldView, Overlay, document_writes};
 use crate::json::{self, JsonLimits};
 use crate::limits::Limits;
 use crate::name::CollectionName;
@@ -121,6 +121,11 @@ impl DocumentSession {
 // === impl DocumentWrites ===
 
 impl DocumentWrites {
+    /// Each document that was written, in the order of collection and key.
+    pub fn list(&self) -> Vec<DocumentWrite> {
+        document_writes(&self.writes)
+    }
+
     /// Keys and documents together.
     pub fn bytes(&self) -> usize {
         let bytes = |(place, written): (&(CollectionName, String), &Option<Written>)| {

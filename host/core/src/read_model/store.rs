@@ -146,9 +146,27 @@ pub enum StoreError {
     Refused(String),
 }
 
+/// The documents of a copy, as whoever folds into it reads them.
+#[async_trait]
+pub trait CopyReader: Send + Sync {
+    /// One document, for the fold that writes the copy: what was committed before is seen. No position is read.
+    async fn read(&self, copy: &CopyId, collection: &Collection, key: &str) -> Result<Option<Bytes>, StoreError>;
+
+    /// Documents whose column equals `value`, in the order of their keys, after the key `after`; for the fold.
+    async fn find(
+        &self,
+        copy: &CopyId,
+        collection: &Collection,
+        column: usize,
+        value: &IndexValue,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError>;
+}
+
 /// A store of read models.
 #[async_trait]
-pub trait ReadModelStore: Send + Sync {
+pub trait ReadModelStore: CopyReader {
     /// A word for messages: `sqlite`, `postgres`.
     fn kind(&self) -> &'static str;
 
@@ -193,20 +211,6 @@ pub trait ReadModelStore: Send + Sync {
         collection: &Collection,
         key: &str,
     ) -> Result<(Option<Bytes>, Positions), StoreError>;
-
-    /// One document, for the fold that writes the copy: what was committed before is seen. No position is read.
-    async fn read(&self, copy: &CopyId, collection: &Collection, key: &str) -> Result<Option<Bytes>, StoreError>;
-
-    /// Documents whose column equals `value`, in the order of their keys, after the key `after`; for the fold.
-    async fn find(
-        &self,
-        copy: &CopyId,
-        collection: &Collection,
-        column: usize,
-        value: &IndexValue,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Document>, StoreError>;
 
     /// Answers a query, from one snapshot, within `timeout`.
     async fn query(

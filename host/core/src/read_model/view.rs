@@ -19,7 +19,7 @@ use super::index_value::IndexValue;
 use super::known::Known;
 use super::query::{Condition, Operator, Query};
 use super::session::{DocumentSession, DocumentWrites};
-use super::store::{CopyId, ReadModelStore, StoreError};
+use super::store::{CopyId, CopyReader, ReadModelStore, StoreError};
 use crate::name::CollectionName;
 
 /// Writes by collection and key; `None` deletes.
@@ -27,7 +27,6 @@ pub(super) type Overlay = BTreeMap<(CollectionName, String), Option<Written>>;
 
 /// One copy, seen by the fold that writes it.
 pub struct FoldView {
-    store: Arc<dyn ReadModelStore>,
     copy: CopyId,
     collections: Collections,
     looks: Looks,
@@ -35,12 +34,11 @@ pub struct FoldView {
 }
 
 /// How the store is read.
-#[derive(Clone, Copy)]
 enum Looks {
     /// As the fold that writes the copy.
-    Fold,
+    Fold(Arc<dyn CopyReader>),
     /// As a query: beside the fold, each look within this time.
-    Question(Duration),
+    Question(Arc<dyn ReadModelStore>, Duration),
 }
 
 #[derive(Default)]
@@ -56,8 +54,8 @@ struct Layers {
 // === impl FoldView ===
 
 impl FoldView {
-    pub fn new(store: Arc<dyn ReadModelStore>, copy: CopyId, collections: Collections) -> Arc<Self> {
-        Arc::new(Self { store, copy, collections, looks: Looks::Fold, layers: Mutex::default() })
+    pub fn new(store: Arc<dyn CopyReader>, copy: CopyId, collections: Collections) -> Arc<Self> {
+        Arc::new(Self { copy, collections, looks: Looks::Fold(store), layers: Mutex::default() })
     }
 
     /// For a question, which sees what is committed and holds up no fold, however much it looks at. Each look may take so long.
@@ -67,7 +65,7 @@ impl FoldView {
         collections: Collections,
         timeout: Duration,
     ) -> Arc<Self> {
-        Arc::new(Self { store, copy, collections, looks: Looks::Question(timeout), layers: Mutex::default() })
+        Arc::new(Self { copy, collections, looks: Looks::Question(store, timeout), layers: Mutex::default() })
     }
 
     pub fn copy(&self) -> &CopyId {
@@ -188,11 +186,11 @@ impl FoldView {
     }
 
     async fn stored(&self, collection: &Collection, key: &str) -> Result<Option<Bytes>, StoreError> {
-        match self.looks {
-            Looks::Fold => self.store.read(&self.copy, collection, key).await,
-            Looks::Question(timeout) => {
-                let got = tokio::time::timeout(timeout, self.store.get(&self.copy, collection, key)).await;
-                Ok(got.unwrap_or(Err(StoreError::TooSlow(timeout)))?.0)
+        match &self.looks {
+            Looks::Fold(store) => store.read(&self.copy, collection, key).await,
+            Looks::Question(store, timeout) => {
+                let got = tokio::time::timeout(*timeout, store.get(&self.copy, collection, key)).await;
+                Ok(got.unwrap_or(Err(StoreError::TooSlow(*timeout)))?.0)
             }
         }
     }
@@ -206,9 +204,9 @@ impl FoldView {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Document>, StoreError> {
-        let timeout = match self.looks {
-            Looks::Fold => return self.store.find(&self.copy, collection, column, value, after, limit).await,
-            Looks::Question(timeout) => timeout,
+        let (store, timeout) = match &self.looks {
+            Looks::Fold(store) => return store.find(&self.copy, collection, column, value, after, limit).await,
+            Looks::Question(store, timeout) => (store, *timeout),
         };
         let query = Query {
             conditions: vec![Condition { column, operator: Operator::In(vec![value.clone()]) }],
@@ -216,7 +214,7 @@ impl FoldView {
             limit,
             ..Query::default()
         };
-        let found = self.store.query(&self.copy, collection, &query, timeout).await?;
+        let found = store.query(&self.copy, collection, &query, timeout).await?;
         Ok(found.documents.into_iter().map(|(document, _)| document).collect())
     }
 
@@ -225,7 +223,7 @@ impl FoldView {
     }
 }
 
-fn document_writes(overlay: &Overlay) -> Vec<DocumentWrite> {
+pub(super) fn document_writes(overlay: &Overlay) -> Vec<DocumentWrite> {
     let write = |((collection, key), document): (&(CollectionName, String), &Option<Written>)| DocumentWrite {
         collection: collection.clone(),
         key: key.clone(),

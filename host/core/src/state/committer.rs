@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::name::PluginName;
-use crate::port::{Broker, BrokerError, Commit, StateCommit, StateCommitted, StateWrite};
+use crate::port::{Admin, Broker, BrokerError, Commit, StateCommit, StateCommitted, StateWrite};
 use crate::state::session::{StateError, StateSession, StateWrites};
 use crate::state::view::{Lookup, View};
 
@@ -21,10 +21,11 @@ const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// The state of one plugin in this host.
+/// The state of one plugin in this host. Without a committer ([`run`](StateSpace::run)) it is to look at only.
 pub struct StateSpace {
     plugin: PluginName,
-    broker: Arc<dyn Broker>,
+    /// Where what is not known here is read.
+    stored: Arc<dyn Admin>,
     inner: Mutex<Inner>,
     submitted: Notify,
 }
@@ -56,9 +57,9 @@ struct Submitted {
 // === impl StateSpace ===
 
 impl StateSpace {
-    pub fn new(plugin: PluginName, broker: Arc<dyn Broker>) -> Arc<Self> {
+    pub fn new(plugin: PluginName, stored: Arc<dyn Admin>) -> Arc<Self> {
         let inner = Inner { view: View::default(), queue: VecDeque::new(), singly: 0 };
-        Arc::new(Self { plugin, broker, inner: Mutex::new(inner), submitted: Notify::new() })
+        Arc::new(Self { plugin, stored, inner: Mutex::new(inner), submitted: Notify::new() })
     }
 
     pub fn plugin(&self) -> &PluginName {
@@ -87,15 +88,15 @@ impl StateSpace {
         Some(outcome)
     }
 
-    /// Writes batch after batch until told to stop *and* nothing is queued, or until `abandon`ed by dropping the future:
+    /// Writes batch after batch to the broker that holds what is read here, until told to stop *and* nothing is queued, or until `abandon`ed by dropping the future:
     /// then what was not written is delivered again. Runs once per space.
-    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+    pub async fn run(self: Arc<Self>, broker: Arc<dyn Broker>, mut stop: watch::Receiver<bool>) {
         // A sender that is gone can tell nothing any more: that ends the committer like its word.
         let mut stopping = *stop.borrow();
         loop {
             let batch = self.take_batch();
             if !batch.is_empty() {
-                self.write(batch).await;
+                self.write(&*broker, batch).await;
             } else if stopping {
                 return;
             } else {
@@ -112,7 +113,7 @@ impl StateSpace {
         match looked_up {
             Lookup::Known { value, version } => Ok((value, version)),
             Lookup::Unknown { asked } => {
-                let found = self.broker.state_get(&self.plugin, key).await.map_err(unavailable)?;
+                let found = self.stored.state_get(&self.plugin, key).await.map_err(unavailable)?;
                 Ok(self.lock().view.learn(key, found, asked))
             }
         }
@@ -124,7 +125,7 @@ impl StateSpace {
             let inner = self.lock();
             (inner.view.pending_keys(prefix), inner.view.keys_version)
         };
-        let stored = self.broker.state_keys(&self.plugin, prefix).await.map_err(unavailable)?;
+        let stored = self.stored.state_keys(&self.plugin, prefix).await.map_err(unavailable)?;
         let mut keys: BTreeSet<String> = stored.into_iter().collect();
         for (key, exists) in pending {
             if exists {
@@ -154,9 +155,9 @@ impl StateSpace {
     }
 
     /// Writes one batch, as often as it takes, and tells everybody in it how it ended.
-    async fn write(&self, batch: Vec<Submitted>) {
+    async fn write(&self, broker: &dyn Broker, batch: Vec<Submitted>) {
         let (request, times) = self.request(&batch);
-        match self.commit_until_answered(&request).await {
+        match self.commit_until_answered(broker, &request).await {
             Ok(StateCommitted::Done { revisions }) => {
                 let mut inner = self.lock();
                 for (write, revision) in request.writes.iter().zip(revisions) {
@@ -206,10 +207,14 @@ impl StateSpace {
         (StateCommit { space: self.plugin.clone(), commits, writes }, times)
     }
 
-    async fn commit_until_answered(&self, request: &StateCommit) -> Result<StateCommitted, String> {
+    async fn commit_until_answered(
+        &self,
+        broker: &dyn Broker,
+        request: &StateCommit,
+    ) -> Result<StateCommitted, String> {
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.broker.commit_state(request.clone()).await {
+            match broker.commit_state(request.clone()).await {
                 Ok(committed) => return Ok(committed),
                 Err(BrokerError::Unavailable { broker, reason }) => {
                     tracing::warn!(plugin = %self.plugin, broker, %reason, "State cannot be committed; trying again");

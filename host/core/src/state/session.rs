@@ -156,6 +156,11 @@ impl StateSession {
 // === impl StateWrites ===
 
 impl StateWrites {
+    /// The keys that were read, and what was there.
+    pub fn reads(&self) -> impl Iterator<Item = (&str, Option<&Bytes>)> {
+        self.reads.iter().map(|(key, (value, _))| (key.as_str(), value.as_ref()))
+    }
+
     /// The keys that were written, and their new values.
     pub fn writes(&self) -> &BTreeMap<String, Option<Bytes>> {
         &self.writes

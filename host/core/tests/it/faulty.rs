@@ -11,7 +11,8 @@ use tidemill_core::message::Message;
 use tidemill_core::name::{PluginName, StreamName};
 use tidemill_core::port::{
     Admin, Backlog, Broker, BrokerError, Commit, DeadLetterQuery, Delivery, Origin, Outgoing, Published, ReadFrom,
-    Reader, Receipt, Redrive, Source, StateCommit, StateCommitted, StateEntry, StoredDeadLetter, StreamBounds, Stretch,
+    Reader, Receipt, Recorded, Redrive, Source, StateCommit, StateCommitted, StateEntry, StoredDeadLetter,
+    StreamBounds, Stretch,
 };
 use tidemill_core::subject::Subject;
 use tidemill_embedded::EmbeddedBroker;
@@ -188,6 +189,18 @@ impl Admin for Faulty {
     async fn backlog(&self, route: &RouteConfig) -> Result<Backlog, BrokerError> {
         self.inner.backlog(route).await
     }
+
+    async fn state_get(&self, space: &PluginName, key: &str) -> Result<StateEntry, BrokerError> {
+        self.plan.through(Door::StateGet, self.inner.state_get(space, key)).await
+    }
+
+    async fn state_keys(&self, space: &PluginName, prefix: &str) -> Result<Vec<String>, BrokerError> {
+        self.plan.through(Door::StateKeys, self.inner.state_keys(space, prefix)).await
+    }
+
+    async fn message(&self, stream: &StreamName, sequence: u64) -> Result<Option<Recorded>, BrokerError> {
+        self.inner.message(stream, sequence).await
+    }
 }
 
 #[async_trait]
@@ -220,14 +233,6 @@ impl Broker for Faulty {
 
     async fn settle_committed(&self, space: &PluginName, commit: &Commit) -> Result<bool, BrokerError> {
         self.plan.through(Door::SettleCommitted, self.inner.settle_committed(space, commit)).await
-    }
-
-    async fn state_get(&self, space: &PluginName, key: &str) -> Result<StateEntry, BrokerError> {
-        self.plan.through(Door::StateGet, self.inner.state_get(space, key)).await
-    }
-
-    async fn state_keys(&self, space: &PluginName, prefix: &str) -> Result<Vec<String>, BrokerError> {
-        self.plan.through(Door::StateKeys, self.inner.state_keys(space, prefix)).await
     }
 
     async fn read(&self, from: ReadFrom) -> Result<Box<dyn Reader>, BrokerError> {

@@ -20,5 +20,6 @@ mod rig;
 mod sharing;
 mod state;
 mod stopping;
+mod stores;
 mod swapping;
 mod views;

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tidemill_core::name::ProjectionName;
 use tidemill_core::read_model::{
-    Batch, Claim, Collection, Copy, CopyId, CopyState, Document, Fence, Found, IndexValue, Ledger, NewCopy, Positions,
-    Query, ReadModelStore, StoreError, Written,
+    Batch, Claim, Collection, Copy, CopyId, CopyReader, CopyState, Document, Fence, Found, IndexValue, Ledger, NewCopy,
+    Positions, Query, ReadModelStore, StoreError, Written,
 };
 
 use crate::faulty::Fault;
@@ -190,6 +190,36 @@ impl Inner {
 }
 
 #[async_trait]
+impl CopyReader for MemoryStore {
+    async fn read(&self, copy: &CopyId, collection: &Collection, key: &str) -> Result<Option<Bytes>, StoreError> {
+        let place = (collection.name.to_string(), key.to_owned());
+        self.through(Room::Read, |inner| Ok(inner.copy(copy)?.1.get(&place).map(|written| written.body.clone()))).await
+    }
+
+    async fn find(
+        &self,
+        copy: &CopyId,
+        collection: &Collection,
+        column: usize,
+        value: &IndexValue,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        let mut inner = self.inner();
+        let (_, documents) = inner.copy(copy)?;
+        let found = documents.iter().filter(|((name, key), written)| {
+            *name == collection.name.as_str()
+                && after.is_none_or(|after| key.as_str() > after)
+                && written.index_values.get(column) == Some(value)
+        });
+        Ok(found
+            .take(limit)
+            .map(|((_, key), written)| Document { key: key.clone(), body: written.body.clone() })
+            .collect())
+    }
+}
+
+#[async_trait]
 impl ReadModelStore for MemoryStore {
     fn kind(&self) -> &'static str {
         "memory"
@@ -334,33 +364,6 @@ impl ReadModelStore for MemoryStore {
         let mut inner = self.inner();
         let (copy, documents) = inner.copy(copy)?;
         Ok((documents.get(&place).map(|written| written.body.clone()), copy.positions.clone()))
-    }
-
-    async fn read(&self, copy: &CopyId, collection: &Collection, key: &str) -> Result<Option<Bytes>, StoreError> {
-        let place = (collection.name.to_string(), key.to_owned());
-        self.through(Room::Read, |inner| Ok(inner.copy(copy)?.1.get(&place).map(|written| written.body.clone()))).await
-    }
-
-    async fn find(
-        &self,
-        copy: &CopyId,
-        collection: &Collection,
-        column: usize,
-        value: &IndexValue,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Document>, StoreError> {
-        let mut inner = self.inner();
-        let (_, documents) = inner.copy(copy)?;
-        let found = documents.iter().filter(|((name, key), written)| {
-            *name == collection.name.as_str()
-                && after.is_none_or(|after| key.as_str() > after)
-                && written.index_values.get(column) == Some(value)
-        });
-        Ok(found
-            .take(limit)
-            .map(|((_, key), written)| Document { key: key.clone(), body: written.body.clone() })
-            .collect())
     }
 
     /// Knows conditions and keys; nobody sorts in these tests.

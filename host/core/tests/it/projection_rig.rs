@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
+use tidemill_core::clock::WallClock;
 use tidemill_core::config::{OnFailure, OnMissing, ProjectionConfig, ProjectionSource, RebuildWhen};
 use tidemill_core::dead_letter::DeadLetter;
 use tidemill_core::effect::Effects;
@@ -121,6 +122,7 @@ impl Setup {
             Arc::clone(&self.store) as Arc<dyn ReadModelStore>,
             self.host.to_owned(),
             tidemill_core::hops::DEFAULT_MAX,
+            WallClock::System,
             Arc::new(ProjectionStats::new()),
         )
     }

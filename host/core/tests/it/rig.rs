@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use tidemill_core::clock::WallClock;
 use tidemill_core::config::{OnMissing, RouteConfig, Start, StreamConfig};
 use tidemill_core::dead_letter::DeadLetter;
 use tidemill_core::effect::{Effects, Emit};
@@ -21,7 +22,7 @@ use tidemill_core::message::Message;
 use tidemill_core::name::{PluginName, RouteName, StreamName};
 use tidemill_core::pipeline::{self, Build, Route, Serving};
 use tidemill_core::port::{
-    Admin as _, Backlog, Broker, Call, CallSettings, DeadLetterQuery, Handler, Outgoing, Source as _,
+    Admin, Backlog, Broker, Call, CallSettings, DeadLetterQuery, Handler, Outgoing, Source as _,
 };
 use tidemill_core::retry::{Backoff, RetryPolicy};
 use tidemill_core::schema::Schemas;
@@ -106,8 +107,8 @@ impl Setup {
         // As in the host, the committer outlives the route: what is in flight still has to be written.
         let (committer, until) = watch::channel(false);
         let state = self.uses_state.then(|| {
-            let space = StateSpace::new(config.handler.clone(), Arc::clone(&self.broker) as Arc<dyn Broker>);
-            tokio::spawn(Arc::clone(&space).run(until));
+            let space = StateSpace::new(config.handler.clone(), Arc::clone(&self.broker) as Arc<dyn Admin>);
+            tokio::spawn(Arc::clone(&space).run(Arc::clone(&self.broker) as _, until));
             space
         });
         let settings = CallSettings {
@@ -131,6 +132,7 @@ impl Setup {
             source: Arc::clone(&source) as _,
             instances: self.instances,
             host: "test-host".to_owned(),
+            clock: WallClock::System,
             stats: Arc::new(RouteStats::new()),
         });
         let running = {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidemill_core::config::RouteConfig;
 use tidemill_core::limits::Limits;
-use tidemill_core::port::{Broker, Commit, Delivery, Outgoing, Source as _};
+use tidemill_core::port::{Admin, Broker as _, Commit, Delivery, Outgoing, Source as _};
 use tidemill_core::state::{StateError, StateOutcome, StateSession, StateSpace};
 use tokio::sync::{oneshot, watch};
 use tokio::task::yield_now;
@@ -29,14 +29,13 @@ impl Bench {
         let (broker, route) = (Arc::clone(&setup.broker), setup.config());
         broker.provision(&[stream("IN", "in.>"), stream("OUT", "out.>")]).await.unwrap();
         let source = broker.source(&route, SourceTraits::default()).await;
-        let space = StateSpace::new(route.handler.clone(), Arc::clone(&broker) as Arc<dyn Broker>);
+        let space = StateSpace::new(route.handler.clone(), Arc::clone(&broker) as Arc<dyn Admin>);
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(Arc::clone(&space).run(stopped));
+        tokio::spawn(Arc::clone(&space).run(Arc::clone(&broker) as _, stopped));
         Self { broker, source, route, space, stop }
     }
 
     async fn deliveries(&self, count: usize) -> Vec<Delivery> {
-        use tidemill_core::port::Admin as _;
         for _ in 0..count {
             let outgoing = Outgoing { id: fastrand::u64(..).to_string(), message: event_message("e") };
             self.broker.publish(vec![outgoing]).await.remove(0).unwrap();
@@ -339,7 +338,7 @@ async fn the_committer_ends_when_everything_submitted_is_written() {
 async fn a_committer_that_nobody_can_stop_any_more_ends() {
     let bench = Bench::new().await;
     let (sender, stop) = watch::channel(false);
-    let committer = Arc::clone(&bench.space).run(stop);
+    let committer = Arc::clone(&bench.space).run(Arc::clone(&bench.broker) as _, stop);
     drop(sender);
     tokio::time::timeout(Duration::from_secs(1), committer).await.expect("it does not spin");
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tidemill_core::limits::Limits;
 use tidemill_core::name::{CollectionName, ProjectionName};
 use tidemill_core::read_model::{
-    Batch, Claim, Collection, Collections, CopyId, DocumentError, Fence, FoldView, NewCopy, Positions,
+    Batch, Claim, Collection, Collections, CopyId, CopyReader as _, DocumentError, Fence, FoldView, NewCopy, Positions,
     ReadModelStore as _,
 };
 

@@ -13,8 +13,8 @@ use tidemill_core::failure::Failure;
 use tidemill_core::name::{CollectionName, ProjectionName};
 use tidemill_core::port::{Call, CallSettings, Handler as _, Question, Role};
 use tidemill_core::read_model::{
-    Batch, Claim, Collection, CopyId, Document, DocumentWrite, Fence, FieldPath, FoldView, Found, Index, IndexValue,
-    Ledger, NewCopy, Positions, Query, ReadModelStore, StoreError,
+    Batch, Claim, Collection, CopyId, CopyReader, Document, DocumentWrite, Fence, FieldPath, FoldView, Found, Index,
+    IndexValue, Ledger, NewCopy, Positions, Query, ReadModelStore, StoreError,
 };
 use tidemill_engine::Plugin;
 
@@ -123,7 +123,7 @@ impl Shelf {
 }
 
 #[async_trait]
-impl ReadModelStore for Shelf {
+impl CopyReader for Shelf {
     async fn read(&self, _: &CopyId, collection: &Collection, key: &str) -> Result<Option<Bytes>, StoreError> {
         self.answer().await?;
         let place = (collection.name.to_string(), key.to_owned());
@@ -150,7 +150,10 @@ impl ReadModelStore for Shelf {
             of_collection.filter(|((_, key), body)| after.is_none_or(|after| key.as_str() > after) && fits(body));
         Ok(later.take(limit).map(|((_, key), body)| Document { key: key.clone(), body: body.clone() }).collect())
     }
+}
 
+#[async_trait]
+impl ReadModelStore for Shelf {
     fn kind(&self) -> &'static str {
         "test"
     }

@@ -12,7 +12,7 @@ use tidemill_core::message::Message;
 use tidemill_core::name::{PluginName, StreamName};
 use tidemill_core::port::{
     Admin, Backlog, Broker, BrokerError, Commit, DeadLetterQuery, Origin, Outgoing, Published, ReadFrom, Reader,
-    Redrive, Revision, Source, StateCommit, StateCommitted, StateEntry, StoredDeadLetter, StreamBounds,
+    Recorded, Redrive, Revision, Source, StateCommit, StateCommitted, StateEntry, StoredDeadLetter, StreamBounds,
 };
 use tidemill_core::state::{StateSession, StateSpace};
 use tidemill_core::subject::Subject;
@@ -112,17 +112,6 @@ async fn a_panic_of_the_host_fails_the_call_and_says_whose_defect_it_is() {
 
 #[async_trait]
 impl Broker for Store {
-    async fn state_get(&self, _: &PluginName, _: &str) -> Result<StateEntry, BrokerError> {
-        match self {
-            Store::Knows(text) => {
-                Ok(StateEntry { value: Some(Bytes::from_static(text.as_bytes())), revision: Revision(1) })
-            }
-            Store::Unreachable => Err(BrokerError::Unavailable { broker: "test", reason: "nobody answers".to_owned() }),
-            Store::NeverAnswers => std::future::pending().await,
-            Store::Panics => panic!("a defect of the store"),
-        }
-    }
-
     fn kind(&self) -> &'static str {
         "test"
     }
@@ -145,10 +134,6 @@ impl Broker for Store {
 
     async fn settle_committed(&self, _: &PluginName, _: &Commit) -> Result<bool, BrokerError> {
         unreachable!("a call settles nothing")
-    }
-
-    async fn state_keys(&self, _: &PluginName, _: &str) -> Result<Vec<String>, BrokerError> {
-        Ok(Vec::new())
     }
 
     async fn read(&self, _: ReadFrom) -> Result<Box<dyn Reader>, BrokerError> {
@@ -192,5 +177,24 @@ impl Admin for Store {
 
     async fn backlog(&self, _: &RouteConfig) -> Result<Backlog, BrokerError> {
         Ok(Backlog::default())
+    }
+
+    async fn state_get(&self, _: &PluginName, _: &str) -> Result<StateEntry, BrokerError> {
+        match self {
+            Store::Knows(text) => {
+                Ok(StateEntry { value: Some(Bytes::from_static(text.as_bytes())), revision: Revision(1) })
+            }
+            Store::Unreachable => Err(BrokerError::Unavailable { broker: "test", reason: "nobody answers".to_owned() }),
+            Store::NeverAnswers => std::future::pending().await,
+            Store::Panics => panic!("a defect of the store"),
+        }
+    }
+
+    async fn state_keys(&self, _: &PluginName, _: &str) -> Result<Vec<String>, BrokerError> {
+        Ok(Vec::new())
+    }
+
+    async fn message(&self, _: &StreamName, _: u64) -> Result<Option<Recorded>, BrokerError> {
+        unreachable!("a call reads no stream")
     }
 }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use serde_json::Value;
 use tidemill_core::name::{CollectionName, ProjectionName};
 use tidemill_core::read_model::{
-    Batch, Claim, Collection, CopyId, Direction, Document, Fence, Found, IndexValue, Ledger, NewCopy, Positions, Query,
-    ReadModelStore, StoreError, Written,
+    Batch, Claim, Collection, CopyId, CopyReader, Direction, Document, Fence, Found, IndexValue, Ledger, NewCopy,
+    Positions, Query, ReadModelStore, StoreError, Written,
 };
 
 /// Documents by collection and key.
@@ -70,6 +70,25 @@ impl MemoryStore {
             None if copy.number < inner.first_copy => Err(StoreError::NoCopy(copy.clone())),
             None => Ok(inner),
         }
+    }
+}
+
+#[async_trait]
+impl CopyReader for MemoryStore {
+    async fn read(&self, _copy: &CopyId, _collection: &Collection, _key: &str) -> Result<Option<Bytes>, StoreError> {
+        Err(refused())
+    }
+
+    async fn find(
+        &self,
+        _copy: &CopyId,
+        _collection: &Collection,
+        _column: usize,
+        _value: &IndexValue,
+        _after: Option<&str>,
+        _limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        Err(refused())
     }
 }
 
@@ -162,22 +181,6 @@ impl ReadModelStore for MemoryStore {
     }
 
     async fn commit(&self, _fence: &Fence, _copy: &CopyId, _batch: Batch) -> Result<(), StoreError> {
-        Err(refused())
-    }
-
-    async fn read(&self, _copy: &CopyId, _collection: &Collection, _key: &str) -> Result<Option<Bytes>, StoreError> {
-        Err(refused())
-    }
-
-    async fn find(
-        &self,
-        _copy: &CopyId,
-        _collection: &Collection,
-        _column: usize,
-        _value: &IndexValue,
-        _after: Option<&str>,
-        _limit: usize,
-    ) -> Result<Vec<Document>, StoreError> {
         Err(refused())
     }
 }

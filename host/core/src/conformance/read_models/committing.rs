@@ -145,7 +145,7 @@ pub(super) async fn every_key_and_text_is_kept_as_it_is(table: Table) {
 
 pub(super) async fn a_key_with_control_characters_reaches_no_store(table: Table) {
     let (_, copy) = table.copy().await;
-    let view = FoldView::new(Arc::clone(&table.store), copy, Table::collections());
+    let view = FoldView::new(Arc::clone(&table.store) as _, copy, Table::collections());
     let mut session = view.session();
     for key in ["", "\0", "a\0b", "line\nbreak", &"k".repeat(257)] {
         let answer = session.put("orders", key, Bytes::from_static(b"{}"), &Limits::default());
