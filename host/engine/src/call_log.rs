@@ -14,6 +14,7 @@ use tidemill_core::name::RouteName;
 use tidemill_core::text::clean_text;
 
 use crate::outlet::Outlet;
+use crate::stage::{Props, Voice};
 use crate::stdio::{Lines, Stream};
 
 /// The longest line that is written; the rest of it is cut.
@@ -30,7 +31,7 @@ const LINE_COST: u64 = 16;
 
 /// What the guest called it. The order is that of `tidemill:plugin/log`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Level {
+pub enum Level {
     Trace,
     Debug,
     Info,
@@ -44,6 +45,8 @@ pub(crate) struct SharedLog(Arc<Mutex<CallLog>>);
 
 pub(crate) struct CallLog {
     outlet: Arc<Outlet>,
+    /// Where lines go instead of into the host's log; given on a stage.
+    sheet: Option<Arc<Props>>,
     /// `None` while the instance starts.
     route: Option<RouteName>,
     event_id: String,
@@ -68,9 +71,10 @@ struct Allowance {
 // === impl SharedLog ===
 
 impl SharedLog {
-    pub(crate) fn new(outlet: Arc<Outlet>, limits: &Limits) -> Self {
+    pub(crate) fn new(outlet: Arc<Outlet>, limits: &Limits, sheet: Option<Arc<Props>>) -> Self {
         Self(Arc::new(Mutex::new(CallLog {
             outlet,
+            sheet,
             route: None,
             event_id: String::new(),
             log: Allowance::new(limits.log_bytes),
@@ -111,7 +115,7 @@ impl CallLog {
         }
         let dropped = [self.log.tell_dropped("log", "log_bytes"), self.stdout.tell_dropped("output", "stdout_bytes")];
         for text in dropped.into_iter().flatten() {
-            self.publish(Level::Warn, &text);
+            self.publish(Level::Warn, Voice::Log, &text);
             self.keep(text);
         }
         self.tell_rate();
@@ -125,7 +129,7 @@ impl CallLog {
             let _ = write!(text.to_mut(), " {name}={value}");
         }
         if self.log.takes(text.len()) {
-            self.write_line(level, &text);
+            self.write_line(level, Voice::Log, &text);
         }
     }
 
@@ -156,15 +160,15 @@ impl CallLog {
 
     fn write_output(&mut self, stream: Stream, line: &str) {
         if self.stdout.takes(line.len()) {
-            self.write_line(stream.level(), line);
+            self.write_line(stream.level(), stream.voice(), line);
         }
     }
 
-    fn write_line(&mut self, level: Level, text: &str) {
+    fn write_line(&mut self, level: Level, from: Voice, text: &str) {
         let text = clean_text(self.redacted(text.trim_end()).as_ref(), MAX_LINE_BYTES);
         self.notice_panic(level, &text);
-        if self.outlet.admits(level, &text) {
-            self.publish(level, &text);
+        if self.sheet.is_some() || self.outlet.admits(level, &text) {
+            self.publish(level, from, &text);
         } else {
             self.tell_rate();
         }
@@ -174,7 +178,7 @@ impl CallLog {
     /// Says, now and then, that the plugin logs faster than it may.
     fn tell_rate(&self) {
         if let Some(dropped) = self.outlet.dropped() {
-            self.publish(Level::Warn, &dropped.to_string());
+            self.publish(Level::Warn, Voice::Log, &dropped.to_string());
         }
     }
 
@@ -193,7 +197,10 @@ impl CallLog {
         }
     }
 
-    fn publish(&self, level: Level, text: &str) {
+    fn publish(&self, level: Level, from: Voice, text: &str) {
+        if let Some(sheet) = &self.sheet {
+            return sheet.write_down(level, from, text);
+        }
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -226,6 +233,16 @@ impl CallLog {
 // === impl Level ===
 
 impl Level {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Level::Trace => "trace",
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        }
+    }
+
     /// Whether anybody listens to the lines of this level.
     pub(crate) fn is_heard(self) -> bool {
         match self {
@@ -278,7 +295,7 @@ mod tests {
 
     fn log_of(settings: &PluginConfig) -> SharedLog {
         let outlet = Outlet::new(PluginName::try_new("fraud-check").unwrap(), settings);
-        let log = SharedLog::new(Arc::new(outlet), &settings.limits);
+        let log = SharedLog::new(Arc::new(outlet), &settings.limits, None);
         log.lock().begin(&RouteName::try_new("orders").unwrap(), "e-1", &settings.limits);
         log
     }

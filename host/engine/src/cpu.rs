@@ -25,11 +25,23 @@ pub(crate) struct CpuMeter {
     used: AtomicU64,
     slice_start: AtomicU64,
     exhausted: AtomicBool,
+    /// Whether also the first slice is measured, and the last one to its end: what a host's calls are too many for.
+    exact: bool,
 }
 
 // === impl CpuMeter ===
 
 impl CpuMeter {
+    /// One that measures a call from its beginning to its end.
+    pub(crate) fn exact() -> Self {
+        Self { exact: true, ..Self::default() }
+    }
+
+    /// CPU time of the last call, as far as it was measured.
+    pub(crate) fn used(&self) -> Duration {
+        Duration::from_nanos(self.used.load(Ordering::Relaxed))
+    }
+
     /// From here on a new call is measured.
     pub(crate) fn begin(&self, budget: Duration) {
         self.budget.store(nanos(budget), Ordering::Relaxed);
@@ -56,13 +68,13 @@ impl CpuMeter {
     /// Polls the guest, and measures from its second slice on.
     pub(crate) async fn measure<F: Future>(&self, guest: F) -> F::Output {
         let mut guest = pin!(guest);
-        let mut polled_before = false;
+        let mut polled_before = self.exact;
         poll_fn(|context| {
             if std::mem::replace(&mut polled_before, true) {
                 self.slice_start.store(thread_time(), Ordering::Relaxed);
             }
             let polled = guest.as_mut().poll(context);
-            if polled.is_pending() && self.slice_start.load(Ordering::Relaxed) != UNKNOWN {
+            if (self.exact || polled.is_pending()) && self.slice_start.load(Ordering::Relaxed) != UNKNOWN {
                 self.charge(thread_time());
             }
             polled
@@ -98,10 +110,6 @@ mod tests {
         while thread_time() < end {}
     }
 
-    fn used(meter: &CpuMeter) -> Duration {
-        Duration::from_nanos(meter.used.load(Ordering::Relaxed))
-    }
-
     #[tokio::test]
     async fn what_others_do_on_the_thread_is_not_charged() {
         let meter = CpuMeter::default();
@@ -120,7 +128,7 @@ mod tests {
         };
         tokio::join!(meter.measure(guest), neighbour);
         // The last slice ends with the call; nobody asks any more.
-        let used = used(&meter);
+        let used = meter.used();
         assert!(used >= Duration::from_millis(10) && used < Duration::from_millis(40), "{used:?}");
     }
 
@@ -134,7 +142,7 @@ mod tests {
                 assert!(!meter.tick());
             })
             .await;
-        assert!(used(&meter) < Duration::from_millis(10), "{:?}", used(&meter));
+        assert!(meter.used() < Duration::from_millis(10), "{:?}", meter.used());
     }
 
     #[tokio::test]

@@ -20,6 +20,7 @@ use crate::http::{self, Http};
 use crate::limiter::Limiter;
 use crate::outlet::Outlet;
 use crate::reach::Reach;
+use crate::stage::{Dice, Lane, Pendulum, Props, StandingClock};
 use crate::stdio::{Output, Stream};
 
 /// Bytes that a guest may ask WASI's random source for at once.
@@ -31,6 +32,8 @@ pub(crate) struct Guest {
     pub(crate) log: SharedLog,
     pub(crate) settings: Arc<PluginConfig>,
     pub(crate) reach: Arc<Reach>,
+    /// Clocks and dice; given on a stage.
+    pub(crate) props: Option<Arc<Props>>,
     /// When the guest is interrupted.
     pub(crate) deadline: Instant,
     /// The CPU time of the call, for which it is interrupted too.
@@ -79,20 +82,22 @@ impl Guest {
         deadline: Instant,
         cpu: Arc<CpuMeter>,
         memory: Arc<AtomicU64>,
+        props: Option<Arc<Props>>,
     ) -> Self {
-        let log = SharedLog::new(outlet, &settings.limits);
+        let log = SharedLog::new(outlet, &settings.limits, props.clone());
         let mut resources = ResourceTable::new();
         // Streams, pollables and the like, each of which is a handle of the guest too.
         resources.set_max_capacity(usize::try_from(settings.limits.handles).unwrap_or(usize::MAX));
         Self {
             limiter: Limiter::new(&settings.limits, memory),
-            wasi: wasi(&log, &settings),
-            http: Http::new(Arc::clone(&reach.outbound), log.clone()),
+            wasi: wasi(&log, &settings, props.as_ref()),
+            http: Http::new(Arc::clone(&reach.outbound), log.clone(), props.clone()),
             http_context: http::context(),
             resources,
             log,
             settings,
             reach,
+            props,
             deadline,
             cpu,
             call: None,
@@ -108,18 +113,26 @@ impl Guest {
 
 /// WASI with next to nothing in it: no files, arguments or network, and of the environment only what `env` gives.
 /// Interpreters import all of it and use little.
-fn wasi(log: &SharedLog, settings: &PluginConfig) -> WasiCtx {
+fn wasi(log: &SharedLog, settings: &PluginConfig, props: Option<&Arc<Props>>) -> WasiCtx {
     let output = |stream| Output { stream, log: log.clone() };
     let env: Vec<_> = settings.env.iter().collect();
-    WasiCtxBuilder::new()
-        .envs(&env)
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.envs(&env)
         .stdout(output(Stream::Out))
         .stderr(output(Stream::Err))
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false)
-        .max_random_size(MAX_RANDOM_BYTES)
-        .build()
+        .max_random_size(MAX_RANDOM_BYTES);
+    if let Some(props) = props {
+        let dice = |lane| Dice(Arc::clone(props), lane);
+        wasi.wall_clock(StandingClock(Arc::clone(props)))
+            .monotonic_clock(Pendulum(Arc::clone(props)))
+            .secure_random(dice(Lane::Wasi))
+            .insecure_random(dice(Lane::WasiInsecure))
+            .insecure_random_seed(u128::from(props.seed()));
+    }
+    wasi.build()
 }
 
 impl WasiView for Guest {

@@ -24,6 +24,7 @@
 //!
 //! wasmtime's own sender was not taken (and is not built in): it connects to whatever a name resolves to.
 
+mod answered;
 mod body;
 mod exchange;
 mod network;
@@ -42,10 +43,12 @@ use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpHooks,
 };
 
+use self::answered::{Answered, described};
 use self::exchange::Exchange;
 use self::refused::Refused;
 use crate::audit::Recorder;
 use crate::call_log::{Level, SharedLog};
+use crate::stage::{Props, Requests};
 
 pub use self::network::{Network, Resolve, System};
 
@@ -75,10 +78,19 @@ pub(crate) struct Outbound {
 pub(crate) struct Http {
     outbound: Arc<Outbound>,
     notes: Notes,
+    /// Given on a stage, which may keep requests from leaving.
+    props: Option<Arc<Props>>,
     /// Whether an event is being handled. There is nobody to blame for a request at any other time.
     pub(crate) in_call: bool,
     /// Dropped at the end of the call, which ends its requests. `None` until the call's first.
     call: Option<watch::Sender<()>>,
+}
+
+/// Where a request goes.
+enum Way {
+    Out(Exchange),
+    /// On a stage.
+    Answered(Answered),
 }
 
 /// Where it is kept that something was refused.
@@ -108,8 +120,8 @@ impl Outbound {
 // === impl Http ===
 
 impl Http {
-    pub(crate) fn new(outbound: Arc<Outbound>, log: SharedLog) -> Self {
-        Self { outbound, notes: Notes { log, first: Arc::default() }, in_call: false, call: None }
+    pub(crate) fn new(outbound: Arc<Outbound>, log: SharedLog, props: Option<Arc<Props>>) -> Self {
+        Self { outbound, notes: Notes { log, first: Arc::default() }, props, in_call: false, call: None }
     }
 
     /// Ends what the call left open, and tells what it was refused.
@@ -118,7 +130,7 @@ impl Http {
         self.notes.first().take()
     }
 
-    fn begin(&mut self, request: &Request<WasiBody>) -> Result<Exchange, Refused> {
+    fn begin(&mut self, request: &Request<WasiBody>) -> Result<Way, Refused> {
         let target = target::of(request)?;
         if let Some(recorder) = &self.outbound.recorder {
             recorder.request(&target);
@@ -127,12 +139,26 @@ impl Http {
             return Err(Refused::NoCall);
         }
         check_target(&self.outbound.settings.allowed_outbound_hosts, &target)?;
+        if let Some(props) = &self.props {
+            match props.requests() {
+                Requests::Answered(answers) => {
+                    let (props, notes) = (Arc::clone(props), self.notes.clone());
+                    return Ok(Way::Answered(Answered { answers, props, target, notes }));
+                }
+                requests => {
+                    props.asked(described(&target, request));
+                    if let Requests::Refused = requests {
+                        return Err(Refused::NotSent { target });
+                    }
+                }
+            }
+        }
         let allowed = self.outbound.settings.limits.http_requests;
         let permit = Arc::clone(&self.outbound.under_way).try_acquire_owned();
         let permit = Arc::new(permit.map_err(|_| Refused::TooMany { allowed })?);
         let ended = self.call.get_or_insert_with(|| watch::Sender::new(())).subscribe();
         let outbound = Arc::clone(&self.outbound);
-        Ok(Exchange { outbound, target, notes: self.notes.clone(), permit, ended })
+        Ok(Way::Out(Exchange { outbound, target, notes: self.notes.clone(), permit, ended }))
     }
 }
 
@@ -145,7 +171,10 @@ impl WasiHttpHooks for Http {
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let begun = self.begin(&request).map_err(|why| self.notes.note(&why));
         Box::new(async move {
-            let answer = begun?.run(request, options.unwrap_or_default()).await?;
+            let answer = match begun? {
+                Way::Out(exchange) => exchange.run(request, options.unwrap_or_default()).await?,
+                Way::Answered(answered) => answered.run(request).await?,
+            };
             Ok((answer, Box::new(async { Ok(()) }) as Background))
         })
     }

@@ -28,6 +28,7 @@ use crate::failure::{self, Ended, Keeper, Phase, Stop};
 use crate::guest::{CurrentCall, Guest};
 use crate::outlet::Outlet;
 use crate::reach::Reach;
+use crate::stage::Props;
 
 /// What all instances of one build of a plugin are made from.
 pub(crate) struct Blueprint {
@@ -70,12 +71,21 @@ impl Blueprint {
 impl Instance {
     /// Starts an instance: the component's start functions run here, under `limits.start` and `limits.cpu`.
     pub(crate) async fn start(blueprint: &Blueprint) -> Result<Self, Failure> {
+        Self::start_in(blueprint, CpuMeter::default(), None).await
+    }
+
+    /// The same on a stage.
+    pub(crate) async fn start_on(blueprint: &Blueprint, props: &Arc<Props>) -> Result<Self, Failure> {
+        Self::start_in(blueprint, CpuMeter::exact(), Some(Arc::clone(props))).await
+    }
+
+    async fn start_in(blueprint: &Blueprint, cpu: CpuMeter, props: Option<Arc<Props>>) -> Result<Self, Failure> {
         let limits = &blueprint.settings.limits;
         let now = Instant::now();
         let deadline = after(now, limits.start);
-        let cpu = Arc::new(CpuMeter::default());
+        let cpu = Arc::new(cpu);
         cpu.begin(limits.cpu);
-        let mut store = store(blueprint, deadline, Arc::clone(&cpu));
+        let mut store = store(blueprint, deadline, Arc::clone(&cpu), props);
         let started = failure::bounded(deadline, &cpu, blueprint.linked.start(&mut store)).await;
         let guest = store.data_mut();
         guest.log.lock().end();
@@ -102,6 +112,16 @@ impl Instance {
     /// Whether it is well, but has taken nearly all memory that it may have.
     pub(crate) fn has_outgrown(&self) -> bool {
         self.sound && self.store.data().limiter.is_nearly_full()
+    }
+
+    /// CPU time of its last call; measured on a stage only.
+    pub(crate) fn cpu_used(&self) -> Duration {
+        self.cpu.used()
+    }
+
+    /// Bytes of linear memory that it has.
+    pub(crate) fn memory(&self) -> u64 {
+        self.store.data().limiter.memory()
     }
 
     /// Calls the guest with one event.
@@ -158,10 +178,10 @@ impl Instance {
     }
 }
 
-fn store(blueprint: &Blueprint, deadline: Instant, cpu: Arc<CpuMeter>) -> Store<Guest> {
+fn store(blueprint: &Blueprint, deadline: Instant, cpu: Arc<CpuMeter>, props: Option<Arc<Props>>) -> Store<Guest> {
     let (outlet, reach) = (Arc::clone(&blueprint.outlet), Arc::clone(&blueprint.reach));
     let guest =
-        Guest::new(Arc::clone(&blueprint.settings), outlet, reach, deadline, cpu, Arc::clone(&blueprint.memory));
+        Guest::new(Arc::clone(&blueprint.settings), outlet, reach, deadline, cpu, Arc::clone(&blueprint.memory), props);
     let mut store = Store::new(blueprint.linked.engine(), guest);
     let limits = &blueprint.settings.limits;
     store.set_hostcall_fuel(failure::handed_over_bytes(limits));

@@ -35,16 +35,19 @@ mod pool;
 mod reach;
 mod redact;
 mod settings;
+mod stage;
 mod start_guard;
 mod stdio;
 mod ticker;
 
 pub use audit::{Recorder, Tried};
+pub use call_log::Level;
 pub use compiler::{ChildCompiler, CompileError, CompileLimits, Compiler, compile_child};
 pub use component::LoadError;
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use http::{Network, Resolve, System};
 pub use plugin::{Description, Plugin};
+pub use stage::{Answer, Answers, LogLine, Performance, Request, Requests, Scene, Stage, Voice};
 
 /// The version of wasmtime that plugins are compiled and run with. wasmtime does not tell it at run time.
 pub const WASMTIME_VERSION: &str = "48.0.8";

@@ -45,6 +45,11 @@ impl Limiter {
         self.refused.as_deref()
     }
 
+    /// Bytes of all memories.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory
+    }
+
     pub(crate) fn forget_refusal(&mut self) {
         self.refused = None;
     }

@@ -24,7 +24,7 @@ const MAX_QUERY_NAME_BYTES: usize = 128;
 /// Poll its calls on [`Engine::runtime`](crate::Engine::runtime): a guest holds the thread that polls it for up to a tick
 /// (5 ms) at a time, and heartbeats and timers of the host must not wait behind it.
 pub struct Plugin {
-    blueprint: Arc<Blueprint>,
+    pub(crate) blueprint: Arc<Blueprint>,
     pool: Pool,
     description: Description,
     uses_state: bool,

@@ -14,6 +14,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use crate::call_log::{Level, SharedLog};
+use crate::stage::Voice;
 
 /// What a guest may hand over in one write.
 const WRITE_PERMIT_BYTES: usize = 64 * 1024;
@@ -44,6 +45,13 @@ pub(crate) struct Lines {
 // === impl Stream ===
 
 impl Stream {
+    pub(crate) fn voice(self) -> Voice {
+        match self {
+            Stream::Out => Voice::Stdout,
+            Stream::Err => Voice::Stderr,
+        }
+    }
+
     pub(crate) fn level(self) -> Level {
         match self {
             Stream::Out => Level::Info,

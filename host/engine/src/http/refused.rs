@@ -16,6 +16,12 @@ pub(super) enum Refused {
     Authority(String),
     #[error("a request was denied: the plugin may send one only while it handles an event, not while it starts")]
     NoCall,
+    #[error(
+        "the request to `{target}` was not sent, because this call is only tried; `tidemill invoke --send-requests` sends it"
+    )]
+    NotSent { target: Target },
+    #[error("the request `{request}` has no answer in this case; `http` gives it one")]
+    Unanswered { request: String },
     #[error("a `CONNECT` request was denied: a tunnel could lead anywhere")]
     Tunnel,
     #[error(
@@ -64,6 +70,8 @@ impl Refused {
             Refused::Denied(_)
                 | Refused::Authority(_)
                 | Refused::NoCall
+                | Refused::NotSent { .. }
+                | Refused::Unanswered { .. }
                 | Refused::Tunnel
                 | Refused::TooMany { .. }
                 | Refused::TimedOut { .. }
@@ -75,7 +83,11 @@ impl Refused {
     /// The guest learns what kind of thing happened, and nothing about the network behind it.
     pub(super) fn code(&self) -> Error {
         match self {
-            Refused::Denied(_) | Refused::Authority(_) | Refused::NoCall => Error::HttpRequestDenied,
+            Refused::Denied(_)
+            | Refused::Authority(_)
+            | Refused::NoCall
+            | Refused::NotSent { .. }
+            | Refused::Unanswered { .. } => Error::HttpRequestDenied,
             Refused::Tunnel => Error::HttpRequestMethodInvalid,
             Refused::TooMany { .. } => Error::ConnectionLimitReached,
             Refused::TimedOut { .. } | Refused::Silent { .. } => Error::HttpResponseTimeout,

@@ -1,5 +1,7 @@
 //! `tidemill:plugin/host`: time, identity and randomness.
 
+use std::time::SystemTime;
+
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -9,6 +11,7 @@ use wasmtime::bail;
 use super::NO_CALL;
 use crate::bindings::tidemill::plugin::host::Host;
 use crate::guest::{CurrentCall, Guest};
+use crate::stage::Lane;
 
 /// The namespace of `stable-id`. It never changes: a changed namespace would make every repeated call make new things.
 const STABLE_ID_NAMESPACE: Uuid = Uuid::from_u128(0x6f0c_1b6e_52d4_4d0f_9a3b_7e15_c0d2_84a1);
@@ -20,7 +23,8 @@ const RFC3339_MILLIS: &[BorrowedFormatItem<'_>] =
 
 impl Host for Guest {
     fn now(&mut self) -> wasmtime::Result<String> {
-        match OffsetDateTime::now_utc().format(RFC3339_MILLIS) {
+        let now = self.props.as_ref().map_or_else(SystemTime::now, |props| props.now());
+        match OffsetDateTime::from(now).format(RFC3339_MILLIS) {
             Ok(text) => Ok(text),
             Err(why) => bail!("the host's clock has no readable time: {why}"),
         }
@@ -41,6 +45,10 @@ impl Host for Guest {
             bail!("`host.random` gives at most {MAX_RANDOM_BYTES} bytes, the plugin asked for {length}");
         }
         let mut bytes = vec![0; length as usize];
+        if let Some(props) = &self.props {
+            props.draw(Lane::Host, &mut bytes);
+            return Ok(bytes);
+        }
         match getrandom::fill(&mut bytes) {
             Ok(()) => Ok(bytes),
             Err(why) => bail!("the system gives no random bytes: {why}"),

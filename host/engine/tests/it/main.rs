@@ -24,5 +24,6 @@ mod rig;
 mod script;
 mod server;
 mod shop;
+mod stage;
 mod state;
 mod tls;
