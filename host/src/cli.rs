@@ -5,6 +5,7 @@ mod compile;
 mod config;
 mod dlq;
 mod emit;
+mod invoke;
 mod plugins;
 mod projection;
 mod reach;
@@ -60,6 +61,8 @@ enum Verb {
     Check,
     /// Validate events and publish them.
     Emit(emit::Args),
+    /// Call a plugin with one event and see what comes of it; nothing is committed.
+    Invoke(invoke::Args),
     /// Show the routes, or why an event takes which.
     #[command(subcommand)]
     Routes(routes::Verb),
@@ -107,6 +110,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Verb::Run(args) => block_on(run::run(config, output, args)),
         Verb::Check => check::check(config, output),
         Verb::Emit(args) => block_on(emit::emit(config, output, args)),
+        Verb::Invoke(args) => block_on(invoke::invoke(config, output, args)),
         Verb::Routes(verb) => routes::routes(config, output, verb),
         Verb::Dlq(verb) => block_on(dlq::dlq(config, output, verb)),
         Verb::Plugins(verb) => block_on(plugins::plugins(config, output, verb)),

@@ -58,6 +58,11 @@ pub fn read<'a>(input: impl BufRead + 'a, subject: Option<&'a Subject>) -> impl 
     })
 }
 
+/// A text that is one event.
+pub fn parse_one(text: &str, subject: Option<&Subject>) -> Result<Fed> {
+    parse(text, 1, subject)
+}
+
 fn parse(text: &str, line: usize, given: Option<&Subject>) -> Result<Fed> {
     let value: Value = serde_json::from_str(text).context("expected a JSON object")?;
     let named = value.get("subject").and_then(Value::as_str);

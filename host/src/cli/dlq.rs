@@ -94,7 +94,7 @@ pub(super) async fn dlq(path: &Path, output: Output, verb: Verb) -> Result<ExitC
 async fn act(config: &RuntimeConfig, admin: &dyn Admin, output: Output, verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::List { which, limit } => list(admin, output, &which, limit).await,
-        Verb::Show { id } => show(admin, output, id).await,
+        Verb::Show { id } => show(config, admin, output, id).await,
         Verb::Redrive { ids, which, all, dry_run } => {
             let chosen = choose(config, admin, ids, &which, all).await?;
             redrive(admin, output, &chosen, dry_run).await
@@ -130,20 +130,21 @@ async fn list(admin: &dyn Admin, output: Output, which: &Which, limit: usize) ->
     Ok(ExitCode::SUCCESS)
 }
 
-async fn show(admin: &dyn Admin, output: Output, id: u64) -> Result<ExitCode> {
+async fn show(config: &RuntimeConfig, admin: &dyn Admin, output: Output, id: u64) -> Result<ExitCode> {
     let stored = admin.dead_letter(id).await.map_err(exit::broker)?;
     let Some(stored) = stored else { bail!("there is no dead letter {id}; `tidemill dlq list` shows which there are") };
     let letter = decode(&stored)?;
     if output == Output::Json {
         say_json(&letter.view(stored.id))?;
     } else {
-        say(page(&letter.view(stored.id)));
+        say(page(&letter.view(stored.id), is_projection(config, letter.route.as_str())));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A dead letter for a person: what and why first, the original last. What came from outside is cleaned for the terminal.
-fn page(view: &DeadLetterView<'_>) -> String {
+/// A dead letter for a person: what and why first, the original last, and what to do about it. What came from outside is
+/// cleaned for the terminal. A projection `folds`: its events cannot go back one by one.
+fn page(view: &DeadLetterView<'_>, folds: bool) -> String {
     let clean = |text: &str| clean_text(text, 4096);
     let exhausted = view.exhausted_by.map(|by| format!(", exhausted by {by}")).unwrap_or_default();
     let redriven = if view.redriven > 0 { format!(", redriven {} times", view.redriven) } else { String::new() };
@@ -165,7 +166,12 @@ fn page(view: &DeadLetterView<'_>) -> String {
         (None, base64) => format!("(not text, Base64) {}", base64.as_deref().unwrap_or_default()),
     };
     lines.push(format!("payload       {payload}"));
-    lines.push(format!("\nAfter the repair: tidemill dlq redrive {}", view.id));
+    let repaired = match folds {
+        true => format!("tidemill projection rebuild {}", view.route),
+        false => format!("tidemill dlq redrive {}", view.id),
+    };
+    lines.push(format!("\nAfter the repair: {repaired}"));
+    lines.push(format!("To see it fail:   tidemill invoke {} --from-dlq {}", view.plugin, view.id));
     lines.join("\n")
 }
 
@@ -214,7 +220,7 @@ async fn choose(
     if ids.is_empty() && !all && !by_filter {
         bail!("name dead letters by id, `--route`, `--reason`, or `--all`");
     }
-    let is_projection = |name: &str| config.projections.iter().any(|projection| projection.name.as_str() == name);
+    let is_projection = |name: &str| is_projection(config, name);
     if let Some(name) = which.route.as_deref().filter(|name| is_projection(name)) {
         return Err(folded_in_order(name)).coded(Kind::BadData);
     }
@@ -235,6 +241,10 @@ async fn choose(
         chosen.push(stored);
     }
     Ok(chosen)
+}
+
+fn is_projection(config: &RuntimeConfig, name: &str) -> bool {
+    config.projections.iter().any(|projection| projection.name.as_str() == name)
 }
 
 fn folded_in_order(projection: &str) -> anyhow::Error {

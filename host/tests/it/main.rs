@@ -13,6 +13,7 @@ mod gateway;
 #[allow(dead_code, reason = "the engine's tests use the rest of it")]
 mod guest;
 mod harness;
+mod invoke;
 mod plugins;
 #[path = "../../postgres/tests/it/server.rs"]
 #[allow(dead_code, reason = "the store's tests use the rest of it")]
