@@ -188,7 +188,7 @@ impl App {
 }
 
 /// Whether a projection has folded everything, or goes on only when a person or another host acts.
-fn is_idle(status: &ProjectionStatus) -> bool {
+pub(crate) fn is_idle(status: &ProjectionStatus) -> bool {
     match status.state {
         ProjectionState::Running => {
             let lag = status.active.iter().flat_map(|copy| copy.lag.values()).all(|lag| lag.events == 0);

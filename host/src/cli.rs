@@ -12,6 +12,7 @@ mod reach;
 mod routes;
 mod run;
 mod status;
+mod test;
 mod version;
 
 use std::path::PathBuf;
@@ -63,6 +64,8 @@ enum Verb {
     Emit(emit::Args),
     /// Call a plugin with one event and see what comes of it; nothing is committed.
     Invoke(invoke::Args),
+    /// Run the cases of `*_test.yaml` files, in memory and in milliseconds.
+    Test(test::Args),
     /// Show the routes, or why an event takes which.
     #[command(subcommand)]
     Routes(routes::Verb),
@@ -96,7 +99,12 @@ enum Verb {
 /// Parses, runs, reports.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let level = if matches!(cli.verb, Verb::Run(_)) { "info" } else { "warn" };
+    let level = match cli.verb {
+        Verb::Run(_) => "info",
+        // Cases are about what fails; a case tells it itself.
+        Verb::Test(_) => "error",
+        _ => "warn",
+    };
     telemetry::start(cli.log_format, level);
     match dispatch(cli) {
         Ok(code) => code,
@@ -111,6 +119,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Verb::Check => check::check(config, output),
         Verb::Emit(args) => block_on(emit::emit(config, output, args)),
         Verb::Invoke(args) => block_on(invoke::invoke(config, output, args)),
+        Verb::Test(args) => test::test(config, output, &args),
         Verb::Routes(verb) => routes::routes(config, output, verb),
         Verb::Dlq(verb) => block_on(dlq::dlq(config, output, verb)),
         Verb::Plugins(verb) => block_on(plugins::plugins(config, output, verb)),

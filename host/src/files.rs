@@ -72,13 +72,18 @@ impl Lookup for Machine {
 
 /// Reads and checks a configuration. Folders in it are relative to the file.
 pub fn load_config(path: &Path) -> Result<Loaded> {
+    load_config_by(path, &Machine::for_config(path))
+}
+
+/// The same with values of references from elsewhere.
+pub fn load_config_by(path: &Path, lookup: &dyn Lookup) -> Result<Loaded> {
     let text = fs::read_to_string(path)
         .with_context(|| {
             format!("reading the configuration `{}`; name another one with `--config FILE`", path.display())
         })
         .coded(Kind::BadConfiguration)?;
     let machine = Machine::for_config(path);
-    let mut config = config::load(&text, &machine)
+    let mut config = config::load(&text, lookup)
         .map_err(|diagnostics| anyhow!("{}", diagnostics.render(&path.display().to_string())))
         .coded(Kind::BadConfiguration)?;
     config.schemas.dir = machine.beside(&config.schemas.dir);

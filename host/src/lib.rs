@@ -17,6 +17,7 @@
 pub mod app;
 pub mod audit;
 pub mod candidate;
+pub mod cases;
 pub mod cli;
 pub mod control;
 pub mod deployment;

@@ -8,6 +8,7 @@
 //! Every step goes on after a mistake, so that all of them come out at once, each with its place. The core reads no files
 //! and no environment: text comes in as an argument, values of references through [`Lookup`].
 
+pub mod cases;
 mod compile;
 mod diagnostic;
 mod file;

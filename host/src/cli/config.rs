@@ -15,12 +15,17 @@ pub(super) enum Verb {
     /// The effective configuration as JSON: defaults filled in, secrets masked.
     Show,
     /// The JSON Schema of the file, for editors: `tidemill config schema > runtime.schema.json`.
-    Schema,
+    Schema {
+        /// Of files of cases (`*_test.yaml`) instead.
+        #[arg(long)]
+        tests: bool,
+    },
 }
 
 pub(super) fn config(path: &Path, verb: Verb) -> Result<ExitCode> {
     match verb {
-        Verb::Schema => say_json(&config::json_schema())?,
+        Verb::Schema { tests: false } => say_json(&config::json_schema())?,
+        Verb::Schema { tests: true } => say_json(&config::cases::json_schema())?,
         Verb::Show => {
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("reading the configuration `{}`", path.display()))

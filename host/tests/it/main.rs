@@ -21,3 +21,4 @@ mod postgres;
 mod projections;
 mod reload;
 mod shop;
+mod testing;

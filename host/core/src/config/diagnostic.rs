@@ -48,6 +48,12 @@ impl Diagnostics {
 
     /// The text for a terminal: one line per mistake with an indented hint below, and how many there were.
     pub fn render(&self, file: &str) -> String {
+        let plural = if self.0.len() == 1 { "" } else { "s" };
+        format!("{}{} error{plural}. Nothing was changed.\n", self.lines(file), self.0.len())
+    }
+
+    /// One line per mistake with an indented hint below.
+    pub fn lines(&self, file: &str) -> String {
         let mut text = String::new();
         for Diagnostic { line, column, path, message, hint } in &self.0 {
             let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
@@ -56,8 +62,6 @@ impl Diagnostics {
                 text.push_str(&format!("  hint: {hint}\n"));
             }
         }
-        let plural = if self.0.len() == 1 { "" } else { "s" };
-        text.push_str(&format!("{} error{plural}. Nothing was changed.\n", self.0.len()));
         text
     }
 }

@@ -89,6 +89,7 @@ const FOREIGN: &[(&str, &str, Option<&str>)] = &[
     ("vars", "config", None),
     ("variables", "config", None),
     ("max_memory", "memory", None),
+    ("tests", "", Some("cases are written in files of their own, `*_test.yaml`, for `tidemill test`")),
     ("hops", "max_hops", None),
     ("grace_period", "shutdown_grace", None),
     ("shutdown_timeout", "shutdown_grace", None),

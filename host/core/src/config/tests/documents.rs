@@ -1,4 +1,5 @@
-//! The files that are made from the written types: `runtime.schema.json`, and the tables of `docs/configuration.md`.
+//! The files that are made from the written types: `runtime.schema.json` and `tests.schema.json`, and the tables of
+//! `docs/configuration.md` and `docs/testing.md`.
 //! `UPDATE=1 cargo test` rewrites them.
 
 use std::collections::BTreeSet;
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::super::{json_schema, show};
+use super::super::{cases, json_schema, show};
 use super::{EXAMPLE, lookup};
 
 const TABLE_BEGIN: &str = "<!-- fields of ";
@@ -36,22 +37,38 @@ fn the_schema_file_is_current() {
 }
 
 #[test]
+fn the_schema_file_of_cases_is_current() {
+    let text = serde_json::to_string_pretty(&cases::json_schema()).unwrap() + "\n";
+    assert_current("tests.schema.json", &text);
+}
+
+#[test]
 fn the_reference_is_current_and_complete() {
-    let written = std::fs::read_to_string(repository_file("docs/configuration.md")).unwrap();
-    let schema = json_schema();
+    the_tables_are_current("docs/configuration.md", &json_schema(), "Runtime");
+}
+
+#[test]
+fn the_reference_of_cases_is_current_and_complete() {
+    the_tables_are_current("docs/testing.md", &cases::json_schema(), "Cases");
+}
+
+/// Each record of the schema has its table; the one that is the whole file is called `root`.
+fn the_tables_are_current(file: &str, schema: &Value, root: &str) {
+    let written = std::fs::read_to_string(repository_file(file)).unwrap();
     let (mut text, mut documented, mut rest) = (String::new(), BTreeSet::new(), written.as_str());
     while let Some((before, after)) = rest.split_once(TABLE_BEGIN) {
         let (record, after) = after.split_once(" -->\n").expect("a table's first line is a comment of its own");
         let (_, after) = after.split_once(TABLE_END).expect("a table has an end");
         documented.insert(record.to_owned());
-        text += &format!("{before}{TABLE_BEGIN}{record} -->\n{}{TABLE_END}", table(record_schema(&schema, record)));
+        let fields = if record == root { schema } else { record_schema(schema, record) };
+        text += &format!("{before}{TABLE_BEGIN}{record} -->\n{}{TABLE_END}", table(fields));
         rest = after;
     }
     text += rest;
-    let records = schema["$defs"].as_object().unwrap().keys().cloned().chain(["Runtime".to_owned()]);
+    let records = schema["$defs"].as_object().unwrap().keys().cloned().chain([root.to_owned()]);
     let missing: Vec<String> = records.filter(|record| !documented.contains(record)).collect();
-    assert_eq!(missing, Vec::<String>::new(), "docs/configuration.md has no table for these");
-    assert_current("docs/configuration.md", &text);
+    assert_eq!(missing, Vec::<String>::new(), "{file} has no table for these");
+    assert_current(file, &text);
 }
 
 #[test]
