@@ -1,0 +1,67 @@
+"""JSON as the host's side understands it, and fast: no `NaN`, no half surrogates, no ASCII escapes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, is_dataclass
+from datetime import date
+from decimal import Decimal
+from enum import Enum
+from typing import Any, NoReturn
+from uuid import UUID
+
+__all__ = ["JSON_NAME", "dumps", "loads"]
+
+# Under this key a dataclass field's metadata says what the field is called in JSON.
+JSON_NAME = "json"
+
+
+def loads(text: str) -> Any:
+    """Reads JSON.
+
+    Raises:
+        ValueError: It is none.
+    """
+    # What usually comes has no blanks around it. `decode` looks for them with two regular expressions, a tenth of the time
+    # that a small event takes.
+    try:
+        value, end = _decoder.raw_decode(text)
+        if end == len(text):
+            return value
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return _decoder.decode(text)
+    except RecursionError:
+        raise ValueError("lists and objects are nested too deeply") from None
+
+
+def dumps(value: Any) -> bytes:
+    """Writes JSON, dataclasses as objects.
+
+    Raises:
+        TypeError: Something in it has no form in JSON.
+        ValueError: A number is not finite, a text is not Unicode, or the value holds itself.
+    """
+    return _encoder.encode(value).encode()
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for, in its words."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.metadata.get(JSON_NAME, field.name): getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, (UUID, Decimal)):
+        return str(value)
+    raise TypeError(f"a {type(value).__name__} has no form in JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_no_constant)
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
