@@ -22,7 +22,7 @@ from tidemill._data import read_as
 from tidemill._emit import EmitError
 from tidemill._event import Context, Event
 from tidemill._failure import Failure, Retry
-from tidemill._host import Level, Outgoing
+from tidemill._host import Level
 from tidemill._json import dumps
 from tidemill._plugin import Consumer, Role
 from tidemill._verdict import BEGIN, END, places, traceback_of, verdict
@@ -80,10 +80,8 @@ class Queries:
             if query is None:
                 raise _plugin.unknown(name)
             return dumps(query.answer(params))
-        except MemoryError:
-            raise
         except (Exception, SystemExit) as error:
-            failure = verdict(error)
+            failure = _failure_of(error)
         raise Err(_lowered(failure))
 
 
@@ -117,11 +115,16 @@ def _consume(event: types.Event, context: types.Context) -> Failure | None:
             ),
         )
         return None
-    except MemoryError:
-        # Left to the host, which knows the limit and names it.
-        raise
     except (Exception, SystemExit) as error:
-        return verdict(error)
+        return _failure_of(error)
+
+
+def _failure_of(error: BaseException) -> Failure:
+    failure = verdict(error)
+    if isinstance(error, MemoryError):
+        # A trap: for that the host names the limit, and throws this instance away.
+        raise MemoryError from None
+    return failure
 
 
 def _lowered(failure: Failure) -> types.Failure:
@@ -135,19 +138,19 @@ def _lowered(failure: Failure) -> types.Failure:
 
 
 class _Component:
-    def emit(self, outgoing: Outgoing) -> None:
+    def emit(
+        self,
+        to: str,
+        kind: str,
+        subject: str | None,
+        datacontenttype: str | None,
+        dataschema: str | None,
+        extensions: dict[str, str],
+        data: bytes,
+    ) -> None:
+        attributes = _attributes(extensions)
         try:
-            emit.emit(
-                emit.Outgoing(
-                    outgoing.to,
-                    outgoing.kind,
-                    outgoing.subject,
-                    outgoing.datacontenttype,
-                    outgoing.dataschema,
-                    _attributes(outgoing.extensions),
-                    outgoing.data,
-                )
-            )
+            emit.emit(emit.Outgoing(to, kind, subject, datacontenttype, dataschema, attributes, data))
         except Err as error:
             raise EmitError(_code(error), error.value.value) from None
 

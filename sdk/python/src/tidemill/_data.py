@@ -8,11 +8,10 @@ collects its path on the way up, so what fits pays nothing for it.
 from __future__ import annotations
 
 import dataclasses
-import json
 import types
 import typing
 from collections import abc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from enum import Enum
@@ -21,33 +20,12 @@ from uuid import UUID
 
 from tidemill._failure import Reject
 from tidemill._json import JSON_NAME, loads
+from tidemill._misfit import Misfit, unexpected
+from tidemill._object import Member, object_reader
 
-__all__ = ["Misfit", "Reader", "read", "read_as", "reader"]
+__all__ = ["Misfit", "Reader", "member", "object_reader", "read", "read_as", "reader"]
 
 Reader = Callable[[Any], Any]
-
-# A longer value is cut where a misfit shows it.
-_SHOWN = 40
-
-
-class Misfit(Exception):
-    """A value is not of the type that was expected."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.path: list[str | int] = []
-
-    def under(self, token: str | int) -> Misfit:
-        """The same, seen from the object or list that holds the value under this name or index."""
-        self.path.insert(0, token)
-        return self
-
-    def __str__(self) -> str:
-        if not self.path:
-            return self.problem
-        pointer = "".join("/" + str(token).replace("~", "~0").replace("/", "~1") for token in self.path)
-        return f"`{pointer}`: {self.problem}"
 
 
 def read(data: bytes, shape: Any, what: str) -> Any:
@@ -87,56 +65,6 @@ def reader(shape: Any) -> Reader:
     return made
 
 
-class Absent(Enum):
-    """What becomes of a member that is not there."""
-
-    REFUSED = "refused"
-    LEFT_OUT = "left out"
-    NULL = "null"
-
-
-@dataclasses.dataclass(frozen=True)
-class Member:
-    """A member of an object, and the argument that it becomes."""
-
-    key: str
-    name: str
-    shape: Any
-    has_default: bool
-
-    def absent(self) -> Absent:
-        if self.has_default:
-            return Absent.LEFT_OUT
-        return Absent.NULL if _allows_none(self.shape) else Absent.REFUSED
-
-
-def object_reader(make: Callable[..., Any], members: Iterable[Member]) -> Reader:
-    """The reader of an object whose members are the arguments of a call."""
-    plan = [(member.key, member.name, reader(member.shape), member.absent()) for member in members]
-
-    def read(value: Any) -> Any:
-        if type(value) is not dict:
-            raise _unexpected("an object", value)
-        arguments: dict[str, Any] = {}
-        for key, name, read, absent in plan:
-            if key in value:
-                try:
-                    arguments[name] = read(value[key])
-                except Misfit as misfit:
-                    raise misfit.under(key) from None
-            elif absent is Absent.NULL:
-                arguments[name] = None
-            elif absent is Absent.REFUSED:
-                raise Misfit(f"missing field `{key}`")
-        try:
-            return make(**arguments)
-        except ValueError as error:
-            # What a dataclass's `__post_init__` has against it.
-            raise Misfit(str(error)) from None
-
-    return read
-
-
 # === What can be read =================================================================================================
 
 
@@ -173,23 +101,38 @@ def _make(shape: Any) -> Reader:
     )
 
 
+def member(key: str, shape: Any, default: Callable[[], Any] | None) -> Member:
+    """A member of an object. One that may be `None` need not be there."""
+    read = reader(shape)
+    if default is None and (shape is None or types.NoneType in (shape, *get_args(shape))):
+        default = _none
+    return Member(key, read, _KINDS.get(read), default)
+
+
 def _dataclass(shape: type) -> Reader:
     hints = typing.get_type_hints(shape, include_extras=True)
-    members = []
-    for field in dataclasses.fields(shape):
-        if not field.init:
-            continue
-        has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
-        key = field.metadata.get(JSON_NAME, field.name)
-        members.append(Member(key, field.name, hints[field.name], has_default))
+    fields = [field for field in dataclasses.fields(shape) if field.init]
     try:
-        return object_reader(shape, members)
+        members = [member(it.metadata.get(JSON_NAME, it.name), hints[it.name], _default(it)) for it in fields]
     except TypeError as error:
         raise TypeError(f"{_named(shape)}: {error}") from None
+    return object_reader(shape.__name__, _caller(shape, fields), members)
 
 
-def _allows_none(shape: Any) -> bool:
-    return shape is None or shape is types.NoneType or types.NoneType in get_args(shape)
+def _caller(shape: type, fields: list[dataclasses.Field[Any]]) -> Callable[..., Any]:
+    if not any(field.kw_only for field in fields):
+        return shape
+    names = [field.name for field in fields]
+    return lambda *values: shape(**dict(zip(names, values, strict=True)))
+
+
+def _default(field: dataclasses.Field[Any]) -> Callable[[], Any] | None:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory
+    if field.default is not dataclasses.MISSING:
+        default = field.default
+        return lambda: default
+    return None
 
 
 def _union(arms: tuple[Any, ...]) -> Reader:
@@ -207,7 +150,7 @@ def _union(arms: tuple[Any, ...]) -> Reader:
                 return read(value)
             except Misfit:
                 pass
-        raise _unexpected(" or ".join(_named(arm) for arm in arms), value)
+        raise unexpected(" or ".join(_named(arm) for arm in arms), value)
 
     return read_optional if len(readers) == 1 else read_any
 
@@ -218,7 +161,7 @@ def _list(read_item: Reader) -> Reader:
 
     def read(value: Any) -> Any:
         if type(value) is not list:
-            raise _unexpected("a list", value)
+            raise unexpected("a list", value)
         items: list[Any] = []
         try:
             for item in value:
@@ -238,7 +181,7 @@ def _tuple(arguments: tuple[Any, ...]) -> Reader:
 
     def read(value: Any) -> Any:
         if type(value) is not list or len(value) != len(readers):
-            raise _unexpected(f"a list of {len(readers)}", value)
+            raise unexpected(f"a list of {len(readers)}", value)
         items: list[Any] = []
         try:
             for read_item, item in zip(readers, value, strict=True):
@@ -256,7 +199,7 @@ def _dict(read_item: Reader) -> Reader:
 
     def read(value: Any) -> Any:
         if type(value) is not dict:
-            raise _unexpected("an object", value)
+            raise unexpected("an object", value)
         name = ""
         members = {}
         try:
@@ -276,7 +219,7 @@ def _choice(expected: str, choices: dict[tuple[type, Any], Any]) -> Reader:
         try:
             return choices[type(value), value]
         except (KeyError, TypeError):
-            raise _unexpected(expected, value) from None
+            raise unexpected(expected, value) from None
 
     return read
 
@@ -284,7 +227,7 @@ def _choice(expected: str, choices: dict[tuple[type, Any], Any]) -> Reader:
 def _exactly(kind: type, expected: str) -> Reader:
     def read(value: Any) -> Any:
         if type(value) is not kind:
-            raise _unexpected(expected, value)
+            raise unexpected(expected, value)
         return value
 
     return read
@@ -294,11 +237,11 @@ def _float(value: Any) -> float:
     if type(value) is float:
         return value
     if type(value) is not int:
-        raise _unexpected("a number", value)
+        raise unexpected("a number", value)
     try:
         return float(value)
     except OverflowError:
-        raise _unexpected("a number that fits a float", value) from None
+        raise unexpected("a number that fits a float", value) from None
 
 
 def _from_text(parse: Callable[[str], Any], expected: str) -> Reader:
@@ -308,7 +251,7 @@ def _from_text(parse: Callable[[str], Any], expected: str) -> Reader:
                 return parse(value)
         except (ValueError, InvalidOperation):
             pass
-        raise _unexpected(expected, value)
+        raise unexpected(expected, value)
 
     return read
 
@@ -317,17 +260,8 @@ def _anything(value: Any) -> Any:
     return value
 
 
-def _unexpected(expected: str, value: Any) -> Misfit:
-    return Misfit(f"expected {expected}, found {_shown(value)}")
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, dict):
-        return "an object"
-    shown = json.dumps(value, ensure_ascii=False)
-    return shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…"
+def _none() -> None:
+    return None
 
 
 def _named(shape: Any) -> str:
@@ -335,6 +269,8 @@ def _named(shape: Any) -> str:
 
 
 _text = _exactly(str, "a text")
+_integer = _exactly(int, "an integer")
+_boolean = _exactly(bool, "true or false")
 _object = _exactly(dict, "an object")
 _array = _exactly(list, "a list")
 _null = _exactly(types.NoneType, "null")
@@ -343,9 +279,9 @@ _PLAIN: dict[Any, Reader] = {
     Any: _anything,
     object: _anything,
     str: _text,
-    int: _exactly(int, "an integer"),
+    int: _integer,
     float: _float,
-    bool: _exactly(bool, "true or false"),
+    bool: _boolean,
     None: _null,
     types.NoneType: _null,
     list: _array,
@@ -354,6 +290,16 @@ _PLAIN: dict[Any, Reader] = {
     date: _from_text(date.fromisoformat, "a date as RFC 3339 writes it"),
     UUID: _from_text(UUID, "a UUID"),
     Decimal: _from_text(Decimal, "a decimal number as a text"),
+}
+
+# What these readers give back as it is, if it is of this type.
+_KINDS: dict[Reader, type] = {
+    _text: str,
+    _integer: int,
+    _float: float,
+    _boolean: bool,
+    _object: dict,
+    _array: list,
 }
 
 _readers: dict[Any, Reader] = {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from tidemill import _host
-from tidemill._host import Outgoing, text
+from tidemill._host import text
 from tidemill._json import dumps
 
 __all__ = ["EmitError", "emit"]
@@ -55,18 +55,16 @@ def emit(
         EmitError: The host refuses what is not granted, breaks a rule or exceeds a limit; then the call fails in any case.
         TypeError, ValueError: The data cannot be written as JSON.
     """
-    for value, what in ((subject, "an emit's subject"), (datacontenttype, "a content type"), (dataschema, "a schema")):
-        if value is not None:
-            text(value, what)
+    if subject is not None:
+        text(subject, "an emit's subject")
+    if datacontenttype is not None:
+        text(datacontenttype, "a content type")
+    if dataschema is not None:
+        text(dataschema, "a schema")
     own = {}
     if extensions:
-        own = {
-            text(name, "an extension's name"): text(value, f"the extension `{name}`")
-            for name, value in extensions.items()
-        }
-    body = data if type(data) is bytes else bytes(data) if isinstance(data, (bytearray, memoryview)) else dumps(data)
+        own = {text(name, "an extension's name"): text(value, "an extension") for name, value in extensions.items()}
+    body = bytes(data) if isinstance(data, (bytes, bytearray, memoryview)) else dumps(data)
     _host.current.emit(
-        Outgoing(
-            text(to, "an emit's target"), text(kind, "an emit's type"), subject, datacontenttype, dataschema, own, body
-        )
+        text(to, "an emit's target"), text(kind, "an emit's type"), subject, datacontenttype, dataschema, own, body
     )

@@ -8,10 +8,9 @@ author's handler and this module is the same in a test and in production.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-__all__ = ["NO_EMIT", "NO_READ_MODEL", "NO_STATE", "Host", "Level", "Outgoing", "current", "no_call", "shown", "text"]
+__all__ = ["NO_EMIT", "NO_READ_MODEL", "NO_STATE", "Host", "Level", "current", "no_call", "shown", "text"]
 
 NO_EMIT = "a projection emits nothing; the host refuses one that would"
 NO_STATE = (
@@ -23,23 +22,19 @@ NO_READ_MODEL = "only a projection has a read model; the host refuses a handler 
 Level = Literal["trace", "debug", "info", "warn", "error"]
 
 
-@dataclass(slots=True)
-class Outgoing:
-    """An event to publish, in plain values."""
-
-    to: str
-    kind: str
-    subject: str | None
-    datacontenttype: str | None
-    dataschema: str | None
-    extensions: dict[str, str]
-    data: bytes
-
-
 class Host(Protocol):
     """What a plugin may ask for. Texts and bytes are of exactly these types: what generated code cannot convert is a trap."""
 
-    def emit(self, outgoing: Outgoing) -> None: ...
+    def emit(
+        self,
+        to: str,
+        kind: str,
+        subject: str | None,
+        datacontenttype: str | None,
+        dataschema: str | None,
+        extensions: dict[str, str],
+        data: bytes,
+    ) -> None: ...
     def state_get(self, key: str) -> bytes | None: ...
     def state_put(self, key: str, value: bytes) -> None: ...
     def state_delete(self, key: str) -> None: ...

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import json.encoder
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from datetime import date
 from decimal import Decimal
 from enum import Enum
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 from uuid import UUID
 
 __all__ = ["JSON_NAME", "dumps", "loads"]
@@ -43,7 +45,7 @@ def dumps(value: Any) -> bytes:
         TypeError: Something in it has no form in JSON.
         ValueError: A number is not finite, a text is not Unicode, or the value holds itself.
     """
-    return _encoder.encode(value).encode()
+    return _encode(value).encode()
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -63,5 +65,29 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} has no form in JSON")
 
 
+def _encoder() -> Callable[[Any], str]:
+    """`JSONEncoder.encode`, but for what that makes anew each time, which takes as long as writing a small event does."""
+    public = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
+    holders: dict[int, Any] = {}
+    try:
+        encode = cast(Any, json.encoder).c_make_encoder(
+            holders, _plain, json.encoder.encode_basestring, None, ":", ",", False, False, False
+        )
+        assert "".join(encode([{"a": 1.5}], 0)) == '[{"a":1.5}]'
+    except Exception:
+        # Another interpreter, or a later one that does it in another way.
+        return public.encode
+
+    def write(value: Any) -> str:
+        try:
+            return "".join(encode(value, 0))
+        except BaseException:
+            # It leaves behind what it was in the middle of.
+            holders.clear()
+            raise
+
+    return write
+
+
 _decoder = json.JSONDecoder(parse_constant=_no_constant)
-_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
+_encode = _encoder()

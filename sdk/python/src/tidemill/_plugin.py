@@ -40,6 +40,7 @@ __all__ = [
 Role = Literal["handler", "projection"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 # Where the marks are kept.
 _MARK = "__tidemill__"
@@ -176,11 +177,13 @@ class Query:
     def read(self) -> _data.Reader:
         """The reader of the parameters' object, which gives them by their names."""
         hints = _hints(self.function)
-        parameters = inspect.signature(self.function).parameters.values()
-        members = [
-            _data.Member(it.name, it.name, hints.get(it.name, Any), it.default is not it.empty) for it in parameters
-        ]
-        return _reading(self.function, lambda: _data.object_reader(dict, members))
+        parameters = list(inspect.signature(self.function).parameters.values())
+        names = [parameter.name for parameter in parameters]
+        make = lambda *values: dict(zip(names, values, strict=True))  # noqa: E731
+        members = _reading(
+            self.function, lambda: [_data.member(it.name, hints.get(it.name, Any), _default(it)) for it in parameters]
+        )
+        return _data.object_reader(self.function.__name__, make, members)
 
     def answer(self, params: bytes) -> Any:
         """Calls the function with the parameters of a question."""
@@ -259,7 +262,11 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         ) from None
 
 
-def _reading(function: Callable[..., Any], make: Callable[[], _data.Reader]) -> _data.Reader:
+def _default(parameter: inspect.Parameter) -> Callable[[], Any] | None:
+    return None if parameter.default is parameter.empty else lambda: parameter.default
+
+
+def _reading(function: Callable[..., Any], make: Callable[[], T]) -> T:
     try:
         return make()
     except TypeError as error:

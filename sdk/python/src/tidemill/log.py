@@ -18,29 +18,33 @@ __all__ = ["Level", "debug", "error", "info", "trace", "warn", "write"]
 
 def trace(message: str, /, **fields: object) -> None:
     """A line for whoever follows a single step."""
-    write("trace", message, **fields)
+    _host.current.log("trace", shown(message), _shown(fields))
 
 
 def debug(message: str, /, **fields: object) -> None:
     """A line for whoever looks for a mistake."""
-    write("debug", message, **fields)
+    _host.current.log("debug", shown(message), _shown(fields))
 
 
 def info(message: str, /, **fields: object) -> None:
     """A line about what happens."""
-    write("info", message, **fields)
+    _host.current.log("info", shown(message), _shown(fields))
 
 
 def warn(message: str, /, **fields: object) -> None:
     """A line about what is not as it should be."""
-    write("warn", message, **fields)
+    _host.current.log("warn", shown(message), _shown(fields))
 
 
 def error(message: str, /, **fields: object) -> None:
     """A line about what a person must look after."""
-    write("error", message, **fields)
+    _host.current.log("error", shown(message), _shown(fields))
 
 
 def write(level: Level, message: str, /, **fields: object) -> None:
     """A line of a level."""
-    _host.current.log(level, shown(message), {shown(name): shown(value) for name, value in fields.items()})
+    _host.current.log(level, shown(message), _shown(fields))
+
+
+def _shown(fields: dict[str, object]) -> dict[str, str]:
+    return {shown(name): shown(value) for name, value in fields.items()}

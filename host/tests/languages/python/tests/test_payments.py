@@ -39,7 +39,7 @@ class Payments(unittest.TestCase):
 
     def test_what_is_no_payment_is_rejected(self):
         Harness(record).handle(make_event("PaymentRequested", b"{")).assert_rejected("the event's data is not JSON")
-        run = Harness(record).handle(make_event("PaymentRequested", {"payment_id": 1}))
+        run = Harness(record).handle(requested(payment_id=1))
         run.assert_rejected("the event's data does not fit: `/payment_id`: expected a text, found 1")
 
     def test_trouble_is_made_on_request(self):

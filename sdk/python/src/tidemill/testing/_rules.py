@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from tidemill._emit import EmitError
-from tidemill._host import Outgoing
 from tidemill.read_model import ReadModelError
 from tidemill.state import StateError
+from tidemill.testing._run import Emitted
 
 __all__ = ["check_document_key", "check_emit", "check_state_key", "check_state_value"]
 
@@ -18,23 +18,23 @@ _MAX_VALUE_BYTES = 512 * 1024
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f]")
 
 
-def check_emit(outgoing: Outgoing, grants: list[str] | None) -> None:
+def check_emit(emitted: Emitted, grants: list[str] | None) -> None:
     """Refuses what the host would."""
-    to = outgoing.to
+    to = emitted.to
     if any(not token or re.search(r"[*>\s]", token) for token in to.split(".")):
         raise EmitError("invalid", f"`{to}` is not a subject")
-    if not outgoing.kind or len(outgoing.kind.encode()) > 255 or _CONTROL.search(outgoing.kind):
+    if not emitted.kind or len(emitted.kind.encode()) > 255 or _CONTROL.search(emitted.kind):
         raise EmitError(
-            "invalid", f"an event needs a type of 1 to 255 printable characters, found `{outgoing.kind[:64]}`"
+            "invalid", f"an event needs a type of 1 to 255 printable characters, found `{emitted.kind[:64]}`"
         )
     for name in ("subject", "datacontenttype", "dataschema"):
-        value = getattr(outgoing, name)
+        value = getattr(emitted, name)
         if value is not None and not (1 <= len(value.encode()) <= 1024 and not _CONTROL.search(value)):
             raise EmitError(
                 "invalid",
                 f"attribute `{name}` is refused: it must have 1 to 1024 bytes and no control characters, or be left out",
             )
-    for name in outgoing.extensions:
+    for name in emitted.extensions:
         if not re.fullmatch("[a-z0-9]+", name):
             raise EmitError(
                 "invalid", f"the extension attribute `{name}` is refused: its name must be made of `a-z` and `0-9`"

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from tidemill import _host
 from tidemill._emit import EmitError
-from tidemill._host import Level, Outgoing
+from tidemill._host import Level
 from tidemill._plugin import Role
 from tidemill.read_model import ReadModelError
 from tidemill.state import StateError
@@ -62,24 +62,24 @@ class Call:
 
     # === Handlers =====================================================================================================
 
-    def emit(self, outgoing: Outgoing) -> None:
+    def emit(
+        self,
+        to: str,
+        kind: str,
+        subject: str | None,
+        datacontenttype: str | None,
+        dataschema: str | None,
+        extensions: dict[str, str],
+        data: bytes,
+    ) -> None:
         if self.world.role != "handler":
             raise RuntimeError(_host.NO_EMIT)
+        emitted = Emitted(to, kind, subject, datacontenttype, dataschema, extensions, data)
         try:
-            _rules.check_emit(outgoing, self.world.grants)
+            _rules.check_emit(emitted, self.world.grants)
         except EmitError as refusal:
             self._refuse(refusal)
-        self.emits.append(
-            Emitted(
-                outgoing.to,
-                outgoing.kind,
-                outgoing.subject,
-                outgoing.datacontenttype,
-                outgoing.dataschema,
-                outgoing.extensions,
-                outgoing.data,
-            )
-        )
+        self.emits.append(emitted)
 
     def state_get(self, key: str) -> bytes | None:
         return self._state(key).get(key)
