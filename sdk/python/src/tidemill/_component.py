@@ -120,6 +120,8 @@ def _consume(event: types.Event, context: types.Context) -> Failure | None:
 
 
 def _failure_of(error: BaseException) -> Failure:
+    if isinstance(error, ImportError):
+        error.add_note("modules are imported while the plugin is built: write the import at the top of a module")
     failure = verdict(error)
     if isinstance(error, MemoryError):
         # A trap: for that the host names the limit, and throws this instance away.
@@ -280,6 +282,8 @@ def load(module: str, role: Role, source: str) -> None:
     except Exception as error:
         print(BEGIN, *traceback_of(error), END, sep="\n", file=sys.stderr)
         raise
+    # `datetime.strptime` imports it when it is called, which is too late.
+    importlib.import_module("_strptime")
     _keep_sources()
     # Nothing of the snapshot ever becomes garbage. Without this the collector would look at all of it now and then, which
     # takes 10 ms and makes pages private to the instance that were shared by all.
