@@ -25,6 +25,7 @@ pub(super) struct Args {
     lang: Lang,
 
     /// The plugin's name: lower case, digits and `-`. Its component will be <NAME>.wasm.
+    #[arg(value_parser = PluginName::try_new)]
     name: PluginName,
 
     /// The folder to make. Left out: one with the plugin's name, here.
