@@ -25,6 +25,10 @@ __attribute__((__export_name__("cabi_realloc"))) void *cabi_realloc(void *old, s
     return bytes;
 }
 
+// The bindings want to be linked with an object that holds the description of the world. `tidemill build` puts the description in
+// afterwards, from `wit/`, so that no binary has to be committed.
+void __component_type_object_force_link_plugin(void) {}
+
 // --- between texts and generated types -------------------------------------------------------------------------------
 
 static plugin_string_t lower(tm_text text) { return (plugin_string_t){ (uint8_t *)text.ptr, text.len }; }
