@@ -25,15 +25,29 @@ __attribute__((__export_name__("cabi_realloc"))) void *cabi_realloc(void *old, s
     return bytes;
 }
 
+// The adapter that stands between the C library and WASI 0.2 takes its stack and its state from here, once, and keeps them: the arena
+// would give them to somebody else after the first call.
+__attribute__((__export_name__("cabi_realloc_adapter"))) void *tm_component_adapter_memory(void *old, size_t old_size, size_t align,
+                                                                                           size_t size) {
+    (void)align;  // no more than `malloc` gives
+    (void)old_size;
+    void *bytes = realloc(old, size);
+    if (!bytes) abort();
+    return bytes;
+}
+
 // The bindings want to be linked with an object that holds the description of the world. `tidemill build` puts the description in
 // afterwards, from `wit/`, so that no binary has to be committed.
 void __component_type_object_force_link_plugin(void) {}
 
 // --- between texts and generated types -------------------------------------------------------------------------------
 
-static plugin_string_t lower(tm_text text) { return (plugin_string_t){ (uint8_t *)text.ptr, text.len }; }
+// Of what is empty a plugin may point anywhere, but the host checks where it points.
+static void *lower_pointer(const void *ptr, size_t len) { return len ? (void *)ptr : NULL; }
 
-static plugin_list_u8_t lower_bytes(tm_text bytes) { return (plugin_list_u8_t){ (uint8_t *)bytes.ptr, bytes.len }; }
+static plugin_string_t lower(tm_text text) { return (plugin_string_t){ lower_pointer(text.ptr, text.len), text.len }; }
+
+static plugin_list_u8_t lower_bytes(tm_text bytes) { return (plugin_list_u8_t){ lower_pointer(bytes.ptr, bytes.len), bytes.len }; }
 
 // The host writes nothing for an empty text, so that its `ptr` may be anything.
 static tm_text lift_parts(const void *ptr, size_t len) { return len ? (tm_text){ ptr, len } : TM(""); }
@@ -227,7 +241,7 @@ tm_outcome tm_emit(tm_outgoing event) {
         .subject = { tm_exists(event.subject), lower(event.subject) },
         .datacontenttype = { tm_exists(event.datacontenttype), lower(event.datacontenttype) },
         .dataschema = { tm_exists(event.dataschema), lower(event.dataschema) },
-        .extensions = { (void *)event.extensions.ptr, event.extensions.len },
+        .extensions = { lower_pointer(event.extensions.ptr, event.extensions.len), event.extensions.len },
         .data = lower_bytes(event.data),
     };
     tidemill_plugin_emit_emit_error_t error;
@@ -327,6 +341,6 @@ void tm_host_random(void *bytes, size_t size) {
 
 void tm_log(tm_level level, tm_text message, tm_attributes fields) {
     plugin_string_t lowered_message = lower(message);
-    tidemill_plugin_log_list_attribute_t lowered_fields = { (void *)fields.ptr, fields.len };
+    tidemill_plugin_log_list_attribute_t lowered_fields = { lower_pointer(fields.ptr, fields.len), fields.len };
     tidemill_plugin_log_write((tidemill_plugin_log_level_t)level, &lowered_message, &lowered_fields);
 }
