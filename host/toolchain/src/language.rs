@@ -1,6 +1,9 @@
 //! The languages: what tells a project of each, and who builds it.
 
+mod c;
+mod native;
 mod rust;
+mod zig;
 
 use std::path::Path;
 
@@ -15,7 +18,6 @@ use crate::tool::Tool;
 pub(crate) enum Output {
     Component(Vec<u8>),
     /// A core module that follows the canonical ABI of the contract, for WASI 0.1.
-    #[expect(dead_code, reason = "no language yet")]
     Module(Vec<u8>),
 }
 
@@ -25,7 +27,8 @@ pub(crate) fn detect(dir: &Path) -> Option<Language> {
     if has("Cargo.toml") {
         return Some(Language::Rust);
     }
-    None
+    let loose = [(zig::ZIG, Language::Zig), (c::CPP, Language::Cpp), (c::C, Language::C)];
+    loose.into_iter().find(|(extensions, _)| native::has(dir, extensions)).map(|(_, language)| language)
 }
 
 /// What tells a plugin project, for people.
@@ -37,6 +40,8 @@ pub(crate) fn signs() -> &'static str {
 pub(crate) fn build(bench: &Bench<'_>) -> Result<Output, BuildError> {
     match bench.project.language {
         Language::Rust => rust::build(bench),
+        Language::C | Language::Cpp => c::build(bench),
+        Language::Zig => zig::build(bench),
         _ => todo!(),
     }
 }
@@ -45,6 +50,7 @@ pub(crate) fn build(bench: &Bench<'_>) -> Result<Output, BuildError> {
 pub(crate) fn tools(project: &Project) -> Vec<&'static Tool> {
     match project.language {
         Language::Rust => rust::TOOLS.iter().collect(),
+        Language::C | Language::Cpp | Language::Zig => native::TOOLS.iter().collect(),
         _ => todo!(),
     }
 }
@@ -52,7 +58,7 @@ pub(crate) fn tools(project: &Project) -> Vec<&'static Tool> {
 /// What has to be typed once in a new project, so that the tools are there.
 pub(crate) fn setup(language: Language) -> Option<&'static str> {
     match language {
-        Language::Rust => None,
+        Language::Rust | Language::C | Language::Cpp | Language::Zig => None,
         _ => todo!(),
     }
 }
@@ -61,6 +67,7 @@ pub(crate) fn setup(language: Language) -> Option<&'static str> {
 pub(crate) fn test_command(language: Language) -> &'static str {
     match language {
         Language::Rust => "cargo test",
+        Language::C | Language::Cpp | Language::Zig => "make test",
         _ => todo!(),
     }
 }

@@ -19,6 +19,18 @@ struct Contract;
 #[include = "wit/*.wit"]
 struct Rust;
 
+#[derive(RustEmbed)]
+#[folder = "../../sdk/c"]
+#[include = "*.h"]
+#[include = "README.md"]
+#[include = "src/*"]
+#[include = "component/**/*.c"]
+#[include = "component/**/*.h"]
+#[include = "testing/*"]
+#[include = "zig/*.zig"]
+#[include = "wit/*.wit"]
+struct C;
+
 /// A file's place below the SDK's folder, and what is in it.
 pub(crate) type File = (String, Cow<'static, [u8]>);
 
@@ -31,6 +43,7 @@ pub(crate) fn contract() -> Vec<(String, String)> {
 pub(crate) fn of(language: Language) -> Vec<File> {
     match language {
         Language::Rust => files::<Rust>(),
+        Language::C | Language::Cpp | Language::Zig => files::<C>(),
         _ => todo!(),
     }
 }
