@@ -137,17 +137,16 @@ async fn check(language: Language) {
 /// Runs `tidemill build` on the project and answers the component.
 fn build(language: &Language) -> PathBuf {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/languages").join(language.folder);
-    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("languages");
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("languages").join(language.folder);
     let built = Command::new(env!("CARGO_BIN_EXE_tidemill"))
         .args(["build", "--out"])
         .args([&out, &project])
-        .current_dir(&out.parent().unwrap())
-        .output()
+                .output()
         .unwrap();
     let printed = String::from_utf8_lossy(&built.stdout);
     assert!(built.status.success(), "{printed}{}", String::from_utf8_lossy(&built.stderr));
     print!("{printed}");
-    out.join(format!("payments-{}.wasm", language.folder))
+    out.join("payments.wasm")
 }
 
 /// A loaded plugin with its state.
@@ -161,7 +160,7 @@ struct Rig {
 
 impl Rig {
     fn new(language: &Language, component: &Path) -> Self {
-        let name = PluginName::try_new(&format!("payments-{}", language.folder)).unwrap();
+        let name = PluginName::try_new("payments").unwrap();
         let limits = Limits { memory: 64 * MIB, max_events_per_instance: 50_000, ..Limits::default() };
         let settings = PluginConfig {
             state: true,
