@@ -5,12 +5,15 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+// Most texts are short: they are made once, beside the arena, and copied. Only a long one is made twice.
 static tm_text format_list(const char *format, va_list arguments) {
+    char room[256];
     va_list again;
     va_copy(again, arguments);
-    int length = vsnprintf(NULL, 0, format, again);
+    int length = vsnprintf(room, sizeof room, format, again);
     va_end(again);
     if (length < 0) tm_panic("printf cannot make anything of the format `%s`", format);
+    if ((size_t)length < sizeof room) return tm_copy((tm_text){ room, (size_t)length });
     char *text = tm_memory_take((size_t)length + 1);
     vsnprintf(text, (size_t)length + 1, format, arguments);
     return (tm_text){ text, (size_t)length };

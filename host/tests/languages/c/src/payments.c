@@ -28,10 +28,12 @@ static tm_outcome read_payment(const tm_event *event, payment *payment) {
 static tm_outcome check(const payment *payment) {
     int64_t sum = 0, limit;
     tm_json_each(item, payment->items) {
-        int64_t quantity, unit_price;
+        int64_t quantity, unit_price, price;
         TM_TRY(tm_json_integer_at(item, "/quantity", &quantity));
         TM_TRY(tm_json_integer_at(item, "/unit_price", &unit_price));
-        sum += quantity * unit_price;
+        if (__builtin_mul_overflow(quantity, unit_price, &price) || __builtin_add_overflow(sum, price, &sum)) {
+            return tm_reject("the items add up to more than 64 bits hold");
+        }
     }
     if (sum != payment->amount) {
         return tm_reject("the amount is %lld, the items add up to %lld", (long long)payment->amount, (long long)sum);

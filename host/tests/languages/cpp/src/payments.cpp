@@ -33,7 +33,10 @@ tm_outcome check(const Payment &payment) {
     for (Json item : payment.items) {
         TM_LET(auto quantity, item.integer_at("/quantity"));
         TM_LET(auto unit_price, item.integer_at("/unit_price"));
-        sum += quantity * unit_price;
+        int64_t price;
+        if (__builtin_mul_overflow(quantity, unit_price, &price) || __builtin_add_overflow(sum, price, &sum)) {
+            return tidemill::reject("the items add up to more than 64 bits hold");
+        }
     }
     if (sum != payment.amount) {
         return tidemill::reject("the amount is " + std::to_string(payment.amount) + ", the items add up to " + std::to_string(sum));

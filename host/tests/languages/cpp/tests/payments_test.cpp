@@ -1,6 +1,10 @@
 #include <tidemill_test.h>
 
-#define PAYMENT(...) TM_JSON({"payment_id": "p-1", "account": "a-1", "items": [{"sku": "MUG", "quantity": 2, "unit_price": 700}, {"sku": "PEN", "quantity": 1, "unit_price": 100}], __VA_ARGS__})
+// A payment of 1500, but for its amount and what else is given.
+#define PAYMENT(...)                                                            \
+    TM_JSON({"payment_id": "p-1", "account": "a-1",                             \
+             "items": [{"sku": "MUG", "quantity": 2, "unit_price": 700},        \
+                       {"sku": "PEN", "quantity": 1, "unit_price": 100}], __VA_ARGS__})
 
 static const tm_run *pay(tm_test *test, const char *json) { return tm_test_handle(test, tm_test_event("PaymentRequested", json)); }
 
@@ -29,6 +33,9 @@ TM_TEST(what_cannot_be_right_is_rejected) {
     TM_ASSERT_REJECTED(pay(test, "{"), "the event's data is not JSON");
     TM_ASSERT_REJECTED(pay(test, PAYMENT("amount": "1500")), "`/amount`: expected an integer, found \"1500\"");
     TM_ASSERT_REJECTED(pay(test, PAYMENT("amount": 1400)), "the amount is 1400, the items add up to 1500");
+    TM_ASSERT_REJECTED(pay(test, TM_JSON({"payment_id": "p-1", "account": "a-1", "amount": 1,
+                                          "items": [{"quantity": 4294967296, "unit_price": 4294967296}]})),
+                       "the items add up to more than 64 bits hold");
     tm_test_config(test, "limit", "1000");
     TM_ASSERT_REJECTED(pay(test, PAYMENT("amount": 1500)), "1500 is above the limit of 1000");
 }

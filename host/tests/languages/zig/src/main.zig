@@ -133,6 +133,10 @@ test "what cannot be right is rejected" {
     try pay(harness,
         \\"amount": 1400
     ).expectRejected("the amount is 1400, the items add up to 1500");
+    try harness.handle(handle, .{ .kind = "PaymentRequested", .data =
+        \\{"payment_id": "p-1", "account": "a-1", "amount": 1,
+        \\ "items": [{"sku": "MUG", "quantity": 4294967296, "unit_price": 4294967296}]}
+    }).expectRejected("the items add up to more than 64 bits hold");
     harness.config("limit", "1000");
     try pay(harness,
         \\"amount": 1500
