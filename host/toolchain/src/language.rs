@@ -1,5 +1,6 @@
 //! The languages: what tells a project of each, and who builds it.
 
+mod javascript;
 mod rust;
 
 use std::path::Path;
@@ -25,6 +26,9 @@ pub(crate) fn detect(dir: &Path) -> Option<Language> {
     if has("Cargo.toml") {
         return Some(Language::Rust);
     }
+    if has("package.json") {
+        return Some(if javascript::is_typed(dir) { Language::TypeScript } else { Language::JavaScript });
+    }
     None
 }
 
@@ -37,6 +41,7 @@ pub(crate) fn signs() -> &'static str {
 pub(crate) fn build(bench: &Bench<'_>) -> Result<Output, BuildError> {
     match bench.project.language {
         Language::Rust => rust::build(bench),
+        Language::JavaScript | Language::TypeScript => javascript::build(bench),
         _ => todo!(),
     }
 }
@@ -45,6 +50,7 @@ pub(crate) fn build(bench: &Bench<'_>) -> Result<Output, BuildError> {
 pub(crate) fn tools(project: &Project) -> Vec<&'static Tool> {
     match project.language {
         Language::Rust => rust::TOOLS.iter().collect(),
+        Language::JavaScript | Language::TypeScript => javascript::TOOLS.iter().collect(),
         _ => todo!(),
     }
 }
@@ -53,6 +59,7 @@ pub(crate) fn tools(project: &Project) -> Vec<&'static Tool> {
 pub(crate) fn setup(language: Language) -> Option<&'static str> {
     match language {
         Language::Rust => None,
+        Language::JavaScript | Language::TypeScript => Some(javascript::INSTALL),
         _ => todo!(),
     }
 }
@@ -61,6 +68,7 @@ pub(crate) fn setup(language: Language) -> Option<&'static str> {
 pub(crate) fn test_command(language: Language) -> &'static str {
     match language {
         Language::Rust => "cargo test",
+        Language::JavaScript | Language::TypeScript => "npm test",
         _ => todo!(),
     }
 }

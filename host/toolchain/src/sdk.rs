@@ -19,6 +19,15 @@ struct Contract;
 #[include = "wit/*.wit"]
 struct Rust;
 
+/// What npm would publish.
+#[derive(RustEmbed)]
+#[folder = "../../sdk/js"]
+#[include = "package.json"]
+#[include = "README.md"]
+#[include = "lib/**/*"]
+#[include = "wit/*.wit"]
+struct JavaScript;
+
 /// A file's place below the SDK's folder, and what is in it.
 pub(crate) type File = (String, Cow<'static, [u8]>);
 
@@ -31,6 +40,7 @@ pub(crate) fn contract() -> Vec<(String, String)> {
 pub(crate) fn of(language: Language) -> Vec<File> {
     match language {
         Language::Rust => files::<Rust>(),
+        Language::JavaScript | Language::TypeScript => files::<JavaScript>(),
         _ => todo!(),
     }
 }
