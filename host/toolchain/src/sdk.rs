@@ -31,6 +31,34 @@ struct Rust;
 #[include = "wit/*.wit"]
 struct C;
 
+/// What npm would publish.
+#[derive(RustEmbed)]
+#[folder = "../../sdk/js"]
+#[include = "package.json"]
+#[include = "README.md"]
+#[include = "lib/**/*"]
+#[include = "wit/*.wit"]
+struct JavaScript;
+
+#[derive(RustEmbed)]
+#[folder = "../../sdk/python"]
+#[include = "pyproject.toml"]
+#[include = "README.md"]
+#[include = "src/**/*.py"]
+#[include = "src/**/py.typed"]
+#[include = "wit/*.wit"]
+struct Python;
+
+#[derive(RustEmbed)]
+#[folder = "../../sdk/go"]
+#[include = "go.mod"]
+#[include = "README.md"]
+#[include = "**/*.go"]
+#[include = "**/*.s"]
+#[include = "wit/*.wit"]
+#[exclude = "**/*_test.go"]
+struct Go;
+
 /// A file's place below the SDK's folder, and what is in it.
 pub(crate) type File = (String, Cow<'static, [u8]>);
 
@@ -44,7 +72,18 @@ pub(crate) fn of(language: Language) -> Vec<File> {
     match language {
         Language::Rust => files::<Rust>(),
         Language::C | Language::Cpp | Language::Zig => files::<C>(),
-        _ => todo!(),
+        Language::JavaScript | Language::TypeScript => files::<JavaScript>(),
+        Language::Python => files::<Python>(),
+        Language::Go => files::<Go>(),
+    }
+}
+
+/// Where a project has its SDK.
+pub(crate) fn folder(language: Language) -> &'static str {
+    match language {
+        // Go takes everything below a folder `vendor` for modules that it has put there itself, and refuses to build.
+        Language::Go => "third_party/tidemill",
+        _ => "vendor/tidemill",
     }
 }
 

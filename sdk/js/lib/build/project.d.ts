@@ -13,6 +13,6 @@ export declare class Project {
     get configuration(): string | undefined;
     /** A tool that the project depends on. It is looked for from the project, because the SDK has none of its own. */
     tool<Tool>(name: string): Promise<Tool>;
-    /** Where a module of the project's dependencies is. */
-    find(name: string): string | undefined;
+    /** The folder of a package that the project depends on, or what the project is a part of. */
+    installed(name: string): string | undefined;
 }

@@ -13,8 +13,7 @@ var __rewriteRelativeImportExtension = (this && this.__rewriteRelativeImportExte
     return path;
 };
 import { existsSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { join, relative, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Problem } from "./problem.js";
 /** Where the plugin's module is looked for, unless `main` in package.json says. */
@@ -30,7 +29,7 @@ export class Project {
     }
     /** The plugin's module, relative to the folder. */
     get entry() {
-        const { main } = JSON.parse(readFileSync(join(this.folder, "package.json"), "utf8"));
+        const { main } = manifest(this.folder);
         const entry = [...(main === undefined ? [] : [main]), ...ENTRIES].find((name) => existsSync(join(this.folder, name)));
         if (entry !== undefined)
             return entry;
@@ -43,18 +42,25 @@ export class Project {
     }
     /** A tool that the project depends on. It is looked for from the project, because the SDK has none of its own. */
     async tool(name) {
-        const path = this.find(name);
-        if (path !== undefined)
-            return (await import(__rewriteRelativeImportExtension(pathToFileURL(path).href)));
-        throw new Problem(`${name} is not installed: \`npm install\` in ${relative(".", this.folder) || "."} installs it`);
-    }
-    /** Where a module of the project's dependencies is. */
-    find(name) {
-        try {
-            return createRequire(join(this.folder, "package.json")).resolve(name);
+        const folder = this.installed(name);
+        if (folder === undefined) {
+            throw new Problem(`${name} is not installed: \`npm install\` in ${relative(".", this.folder) || "."} installs it`);
         }
-        catch {
-            return undefined;
+        // `require.resolve` would do, but for packages that are for `import` alone.
+        const { exports, main = "index.js" } = manifest(folder);
+        return (await import(__rewriteRelativeImportExtension(pathToFileURL(join(folder, exports?.import ?? main)).href)));
+    }
+    /** The folder of a package that the project depends on, or what the project is a part of. */
+    installed(name) {
+        for (let folder = this.folder;; folder = dirname(folder)) {
+            const found = join(folder, "node_modules", name);
+            if (existsSync(join(found, "package.json")))
+                return found;
+            if (folder === dirname(folder))
+                return undefined;
         }
     }
+}
+function manifest(folder) {
+    return JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
 }

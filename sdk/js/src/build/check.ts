@@ -5,7 +5,7 @@
  */
 
 import { execFile } from "node:child_process";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import process from "node:process";
 
 import { Problem } from "./problem.ts";
@@ -13,9 +13,9 @@ import type { Project } from "./project.ts";
 
 export async function check(project: Project): Promise<void> {
   const { configuration } = project;
-  const typescript = project.find("typescript/package.json");
+  const typescript = project.installed("typescript");
   if (configuration === undefined || typescript === undefined) return;
-  const tsc = join(dirname(typescript), "bin/tsc");
+  const tsc = join(typescript, "bin/tsc");
   const failed = await new Promise<string | undefined>((resolve) => {
     const options = { cwd: project.folder, maxBuffer: 16 * 1024 * 1024 };
     execFile(process.execPath, [tsc, "--noEmit", "--pretty", String(process.stderr.isTTY ?? false), "-p", configuration], options, (error, stdout, stderr) => {

@@ -5,8 +5,7 @@
  */
 
 import { existsSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { join, relative, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
 import { Problem } from "./problem.ts";
@@ -29,7 +28,7 @@ export class Project {
 
   /** The plugin's module, relative to the folder. */
   get entry(): string {
-    const { main } = JSON.parse(readFileSync(join(this.folder, "package.json"), "utf8")) as { main?: string };
+    const { main } = manifest(this.folder) as { main?: string };
     const entry = [...(main === undefined ? [] : [main]), ...ENTRIES].find((name) => existsSync(join(this.folder, name)));
     if (entry !== undefined) return entry;
     const expected = main === undefined ? `${ENTRIES[0]} or ${ENTRIES[1]}` : `${main}, as \`main\` of package.json says`;
@@ -43,17 +42,25 @@ export class Project {
 
   /** A tool that the project depends on. It is looked for from the project, because the SDK has none of its own. */
   async tool<Tool>(name: string): Promise<Tool> {
-    const path = this.find(name);
-    if (path !== undefined) return (await import(pathToFileURL(path).href)) as Tool;
-    throw new Problem(`${name} is not installed: \`npm install\` in ${relative(".", this.folder) || "."} installs it`);
+    const folder = this.installed(name);
+    if (folder === undefined) {
+      throw new Problem(`${name} is not installed: \`npm install\` in ${relative(".", this.folder) || "."} installs it`);
+    }
+    // `require.resolve` would do, but for packages that are for `import` alone.
+    const { exports, main = "index.js" } = manifest(folder) as { exports?: { import?: string }; main?: string };
+    return (await import(pathToFileURL(join(folder, exports?.import ?? main)).href)) as Tool;
   }
 
-  /** Where a module of the project's dependencies is. */
-  find(name: string): string | undefined {
-    try {
-      return createRequire(join(this.folder, "package.json")).resolve(name);
-    } catch {
-      return undefined;
+  /** The folder of a package that the project depends on, or what the project is a part of. */
+  installed(name: string): string | undefined {
+    for (let folder = this.folder; ; folder = dirname(folder)) {
+      const found = join(folder, "node_modules", name);
+      if (existsSync(join(found, "package.json"))) return found;
+      if (folder === dirname(folder)) return undefined;
     }
   }
+}
+
+function manifest(folder: string): unknown {
+  return JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
 }
