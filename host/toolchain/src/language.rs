@@ -1,5 +1,6 @@
 //! The languages: what tells a project of each, and who builds it.
 
+mod python;
 mod rust;
 
 use std::path::Path;
@@ -25,6 +26,9 @@ pub(crate) fn detect(dir: &Path) -> Option<Language> {
     if has("Cargo.toml") {
         return Some(Language::Rust);
     }
+    if python::is_in(dir) {
+        return Some(Language::Python);
+    }
     None
 }
 
@@ -37,6 +41,7 @@ pub(crate) fn signs() -> &'static str {
 pub(crate) fn build(bench: &Bench<'_>) -> Result<Output, BuildError> {
     match bench.project.language {
         Language::Rust => rust::build(bench),
+        Language::Python => python::build(bench),
         _ => todo!(),
     }
 }
@@ -45,6 +50,7 @@ pub(crate) fn build(bench: &Bench<'_>) -> Result<Output, BuildError> {
 pub(crate) fn tools(project: &Project) -> Vec<&'static Tool> {
     match project.language {
         Language::Rust => rust::TOOLS.iter().collect(),
+        Language::Python => python::TOOLS.iter().collect(),
         _ => todo!(),
     }
 }
@@ -53,6 +59,7 @@ pub(crate) fn tools(project: &Project) -> Vec<&'static Tool> {
 pub(crate) fn setup(language: Language) -> Option<&'static str> {
     match language {
         Language::Rust => None,
+        Language::Python => Some(python::SETUP),
         _ => todo!(),
     }
 }
@@ -61,6 +68,7 @@ pub(crate) fn setup(language: Language) -> Option<&'static str> {
 pub(crate) fn test_command(language: Language) -> &'static str {
     match language {
         Language::Rust => "cargo test",
+        Language::Python => "python3 -m unittest",
         _ => todo!(),
     }
 }

@@ -19,6 +19,15 @@ struct Contract;
 #[include = "wit/*.wit"]
 struct Rust;
 
+#[derive(RustEmbed)]
+#[folder = "../../sdk/python"]
+#[include = "pyproject.toml"]
+#[include = "README.md"]
+#[include = "src/**/*.py"]
+#[include = "src/**/py.typed"]
+#[include = "wit/*.wit"]
+struct Python;
+
 /// A file's place below the SDK's folder, and what is in it.
 pub(crate) type File = (String, Cow<'static, [u8]>);
 
@@ -31,6 +40,7 @@ pub(crate) fn contract() -> Vec<(String, String)> {
 pub(crate) fn of(language: Language) -> Vec<File> {
     match language {
         Language::Rust => files::<Rust>(),
+        Language::Python => files::<Python>(),
         _ => todo!(),
     }
 }

@@ -75,7 +75,10 @@ class Project:
         for root in path:
             if not root.is_dir():
                 _fail(f"`path` of `[tool.tidemill]` in pyproject.toml names `{root}`, and there is no such folder")
-        if not any((root / f"{module}.py").is_file() or (root / module / "__init__.py").is_file() for root in path):
+        if module in sys.stdlib_module_names:
+            _fail(f"the module `{module}` is called like one of Python's own, which would be hidden by it; rename it")
+        files = [Path(*module.split(".")).with_suffix(".py"), Path(*module.split("."), "__init__.py")]
+        if not any((root / file).is_file() for root in path for file in files):
             where = " or ".join(f"`{root}`" for root in path)
             _fail(
                 f"there is no module `{module}` in {where}; `module` of `[tool.tidemill]` in pyproject.toml names the one "
@@ -102,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args(arguments)
-    if options.componentize_py is None:
+    if not options.componentize_py:
         _fail("componentize-py is not there; this gets it:\n    python3 -m pip install componentize-py==0.25.1")
     project = Project.open(Path())
     world = _STATELESS if options.world == "handler" and not project.uses_state() else options.world
@@ -118,6 +121,7 @@ def main(arguments: list[str] | None = None) -> None:
     made = subprocess.run([str(word) for word in command], env=nothing, text=True, capture_output=True)
     if made.returncode != 0:
         _fail(_told(made.stderr + made.stdout))
+    print(made.stdout, end="")
 
 
 def _settings(file: Path) -> dict[str, Any]:
