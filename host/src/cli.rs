@@ -1,10 +1,13 @@
 //! The command line. One verb per file below `cli/`; what is common to them is here.
 
+mod build;
 mod check;
 mod compile;
 mod config;
+mod dev;
 mod dlq;
 mod emit;
+mod new;
 mod plugins;
 mod projection;
 mod reach;
@@ -20,7 +23,7 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
-use crate::telemetry::{self, LogFormat};
+use crate::telemetry::{self, Level, LogFormat};
 
 /// WebAssembly event runtime for NATS JetStream.
 #[derive(Debug, Parser)]
@@ -56,6 +59,14 @@ enum Output {
 enum Verb {
     /// Run the host.
     Run(run::Args),
+    /// Begin an application: a folder with a configuration, schemas, events and a first handler.
+    Init(new::InitArgs),
+    /// Begin a plugin: a project in your language that builds, and whose test passes, at once.
+    New(new::Args),
+    /// Build plugin projects and put the components into the plugins folder.
+    Build(build::Args),
+    /// Run the host, build projects whenever they change, and show every event and what became of it.
+    Dev(dev::Args),
     /// Check configuration, schemas and plugins without a broker; nothing is started.
     Check,
     /// Validate events and publish them.
@@ -93,7 +104,11 @@ enum Verb {
 /// Parses, runs, reports.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let level = if matches!(cli.verb, Verb::Run(_)) { "info" } else { "warn" };
+    let level = match cli.verb {
+        Verb::Run(_) => Level::Info,
+        Verb::Dev(_) => Level::Events,
+        _ => Level::Warn,
+    };
     telemetry::start(cli.log_format, level);
     match dispatch(cli) {
         Ok(code) => code,
@@ -105,6 +120,10 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
     let (config, output) = (cli.config.as_path(), cli.output);
     match cli.verb {
         Verb::Run(args) => block_on(run::run(config, output, args)),
+        Verb::Init(args) => new::init(args),
+        Verb::New(args) => new::new(config, args),
+        Verb::Build(args) => build::build(config, output, args),
+        Verb::Dev(args) => block_on(dev::dev(config, args)),
         Verb::Check => check::check(config, output),
         Verb::Emit(args) => block_on(emit::emit(config, output, args)),
         Verb::Routes(verb) => routes::routes(config, output, verb),

@@ -34,3 +34,4 @@ pub mod summary;
 pub mod supervisor;
 pub mod telemetry;
 pub mod watch;
+pub mod workshop;

@@ -17,12 +17,12 @@ use crate::exit::{self, Coded, Kind};
 use crate::summary::Summary;
 use crate::{feed, signal};
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(after_help = "Examples:\n  tidemill run\n  tidemill run --feed examples/shop/events.jsonl --until-idle")]
 pub(super) struct Args {
     /// Publish the events of this file first (JSON lines; see `tidemill emit --help`), as a producer would: unchecked.
     #[arg(long, value_name = "FILE")]
-    feed: Option<PathBuf>,
+    pub(super) feed: Option<PathBuf>,
 
     /// End when everything is settled and folded, and print a summary. The gateway does not listen meanwhile.
     #[arg(long)]
