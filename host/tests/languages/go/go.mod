@@ -2,6 +2,6 @@ module payments
 
 go 1.25
 
-require tidemill.dev/tidemill v0.0.0
+require tidemill.dev/tidemill v0.1.0
 
 replace tidemill.dev/tidemill => ../../../../sdk/go
