@@ -3,12 +3,12 @@
 package config
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
 
 	"tidemill.dev/tidemill/internal/contract"
+	"tidemill.dev/tidemill/internal/decode"
 )
 
 // ErrMissing: a setting is required and not there.
@@ -26,7 +26,7 @@ func Get[T any](key string) (value T, found bool, err error) {
 		wanted.SetString(text)
 		return value, true, nil
 	}
-	if err := json.Unmarshal([]byte(text), &value); err != nil {
+	if err := decode.Plain([]byte(text), &value); err != nil {
 		// Without the value, which may be a secret, and without the cause's text, which may quote it.
 		return value, false, fmt.Errorf("the setting `%s` is no %T (%d bytes found)", key, value, len(text))
 	}

@@ -18,13 +18,12 @@ func register(call plugin.Call) {
 }
 
 func init() {
-	eventhandler.Handle = func(event contract.Event, context contract.Context) (failure *contract.Failure) {
-		plugin.Run(func() {
-			if registered == nil {
-				panic("main did not call handler.Handle")
-			}
-			failure = plugin.Verdict(registered(event, context))
-		})
-		return failure
+	eventhandler.Handle = func(event contract.Event, context contract.Context) *contract.Failure {
+		defer plugin.Guard()
+		plugin.Start()
+		if registered == nil {
+			panic("main did not call handler.Handle")
+		}
+		return plugin.Verdict(registered(event, context))
 	}
 }

@@ -63,6 +63,8 @@ func text(value any) string {
 		return value
 	case int:
 		return strconv.Itoa(value)
+	case int64:
+		return strconv.FormatInt(value, 10)
 	default:
 		return fmt.Sprint(value)
 	}

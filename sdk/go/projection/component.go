@@ -18,13 +18,12 @@ func register(call plugin.Call) {
 }
 
 func init() {
-	eventprojection.Apply = func(event contract.Event, context contract.Context) (failure *contract.Failure) {
-		plugin.Run(func() {
-			if registered == nil {
-				panic("main did not call projection.Apply")
-			}
-			failure = plugin.Verdict(registered(event, context))
-		})
-		return failure
+	eventprojection.Apply = func(event contract.Event, context contract.Context) *contract.Failure {
+		defer plugin.Guard()
+		plugin.Start()
+		if registered == nil {
+			panic("main did not call projection.Apply")
+		}
+		return plugin.Verdict(registered(event, context))
 	}
 }

@@ -19,17 +19,17 @@ func register(answer func(*Question) (any, error)) {
 }
 
 func init() {
-	queries.Query = func(name string, params []byte) (answer []byte, failure *contract.Failure) {
-		plugin.Run(func() {
-			if registered == nil {
-				panic("main did not call queries.Answer")
-			}
-			value, err := registered(&Question{Name: name, Params: params})
-			if err == nil {
-				answer, err = encode.JSON(value)
-			}
-			failure = plugin.Verdict(err)
-		})
-		return answer, failure
+	queries.Query = func(name string, params []byte) ([]byte, *contract.Failure) {
+		defer plugin.Guard()
+		plugin.Start()
+		if registered == nil {
+			panic("main did not call queries.Answer")
+		}
+		value, err := registered(&Question{Name: name, Params: params})
+		if err != nil {
+			return nil, plugin.Verdict(err)
+		}
+		answer, err := encode.JSON(value)
+		return answer, plugin.Verdict(err)
 	}
 }

@@ -10,12 +10,12 @@
 package readmodel
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
 
 	"tidemill.dev/tidemill/internal/contract"
+	"tidemill.dev/tidemill/internal/decode"
 	"tidemill.dev/tidemill/internal/encode"
 	"tidemill.dev/tidemill/internal/refused"
 )
@@ -53,7 +53,7 @@ func Get[T any](collection, key string) (document T, found bool, err error) {
 	if failure != nil || body == nil {
 		return document, false, refusal(failure)
 	}
-	if err := json.Unmarshal(body, &document); err != nil {
+	if err := decode.Plain(body, &document); err != nil {
 		return document, false, unfit(collection, key, err)
 	}
 	return document, true, nil
@@ -107,7 +107,7 @@ func Find[T any](collection, field string, value any) iter.Seq2[Document[T], err
 			}
 			for _, it := range found {
 				document := Document[T]{Key: it.Key}
-				if err := json.Unmarshal(it.Body, &document.Body); err != nil {
+				if err := decode.Plain(it.Body, &document.Body); err != nil {
 					yield(document, unfit(collection, it.Key, err))
 					return
 				}

@@ -8,12 +8,12 @@
 package state
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
 
 	"tidemill.dev/tidemill/internal/contract"
+	"tidemill.dev/tidemill/internal/decode"
 	"tidemill.dev/tidemill/internal/encode"
 	"tidemill.dev/tidemill/internal/refused"
 )
@@ -96,7 +96,7 @@ func GetJSON[T any](key string) (value T, found bool, err error) {
 	if err != nil || text == nil {
 		return value, false, err
 	}
-	if err := json.Unmarshal(text, &value); err != nil {
+	if err := decode.Plain(text, &value); err != nil {
 		return value, false, unfit(key, err)
 	}
 	return value, true, nil

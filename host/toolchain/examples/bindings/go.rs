@@ -15,6 +15,7 @@
 //! | `option<string>` | `string`, empty for none; as a result `(string, bool)` |
 //! | `option<list<u8>>` | `[]byte`, nil for none |
 //! | `option<u32>` | `*uint32` |
+//! | `list<u8>` in what the host hands over | `[]byte`, gone when the call ends |
 //! | `result<a, e>` | `(a, *e)` |
 //! | a variant | a struct with the case, and the value or a field for each case's value |
 
@@ -201,22 +202,31 @@ impl Contract {
     /// How the named types lie in memory: functions that read what the host writes, and write what the host reads.
     fn memory(&self, imported: &[InterfaceId], exported: &[InterfaceId]) -> Result<String> {
         let (mut read, mut written) = (BTreeMap::new(), BTreeMap::new());
+        // What the host hands over lies there until the call ends; what it answers does not.
+        let (mut handed, mut answered) = (BTreeMap::new(), BTreeMap::new());
         for (interfaces, is_export) in [(imported, false), (exported, true)] {
             for function in interfaces.iter().flat_map(|id| self.resolve.interfaces[*id].functions.values()) {
                 let indirect = self.signature(function, is_export).indirect_params;
                 let (parameters, results) = if is_export { (&mut read, &mut written) } else { (&mut written, &mut read) };
                 for parameter in &function.params {
                     self.reach(&parameter.ty, indirect || is_export, parameters)?;
+                    if is_export {
+                        self.reach(&parameter.ty, true, &mut handed)?;
+                    }
                 }
                 if let Some(ty) = &function.result {
                     self.reach(ty, true, results)?;
+                    if !is_export {
+                        self.reach(ty, true, &mut answered)?;
+                    }
                 }
             }
         }
+        handed.retain(|name, _| !answered.contains_key(name));
         let mut text = format!("{GENERATED}\n//go:build wasip1\n\npackage contract\n\nimport (\n\t\"unsafe\"\n\n\t\"{MODULE}/internal/abi\"\n)\n");
-        for id in read.values() {
+        for (name, id) in &read {
             text.push('\n');
-            text.push_str(&self.reader(*id)?);
+            text.push_str(&self.reader(*id, handed.contains_key(name))?);
         }
         for id in written.values() {
             text.push('\n');
@@ -259,16 +269,20 @@ impl Contract {
         Ok(())
     }
 
-    fn reader(&self, id: TypeId) -> Result<String> {
+    /// The function that reads a type. Its bytes are copied, unless they are `handed` over and so stay where they are.
+    fn reader(&self, id: TypeId, handed: bool) -> Result<String> {
         let name = self.type_name(id);
-        let mut text = format!("// Lift{name} copies what the host wrote.\nfunc Lift{name}(at unsafe.Pointer, offset uintptr) {name} {{\n");
+        let mut text = format!("// Lift{name} reads what the host wrote.\nfunc Lift{name}(at unsafe.Pointer, offset uintptr) {name} {{\n");
         match &self.resolve.types[id].kind {
             TypeDefKind::Record(record) => {
                 let lines = self.layout(record)?;
                 let width = lines.iter().map(|(name, ..)| name.len() + 1).max().unwrap_or(0);
                 writeln!(text, "\treturn {name}{{")?;
                 for (field, offset, shape, ty) in lines {
-                    let read = self.read(&shape, &ty, "at", &place("offset", offset), "")?;
+                    let mut read = self.read(&shape, &ty, "at", &place("offset", offset), "")?;
+                    if handed && matches!(shape, Shape::Bytes) {
+                        read = read.replacen("abi.Bytes", "abi.View", 1);
+                    }
                     writeln!(text, "\t\t{:width$} {read},", format!("{field}:"))?;
                 }
                 text.push_str("\t}\n");

@@ -29,10 +29,29 @@ func String(at unsafe.Pointer, offset uintptr) string {
 	return StringAt(pointer(at, offset), Uint32(at, offset+4))
 }
 
-// StringAt copies the text that is there.
+// StringAt copies the text that is there. Short texts share a piece of memory, because an event has a dozen of them and each piece
+// costs more than its copy.
 func StringAt(at unsafe.Pointer, length uint32) string {
-	return strings.Clone(unsafe.String((*byte)(at), length))
+	if length == 0 {
+		return ""
+	}
+	if length > sharedBytes/4 {
+		return strings.Clone(unsafe.String((*byte)(at), length))
+	}
+	if int(length) > len(shared) {
+		shared = make([]byte, sharedBytes)
+	}
+	copied := shared[:length:length]
+	shared = shared[length:]
+	copy(copied, unsafe.Slice((*byte)(at), length))
+	return unsafe.String(&copied[0], length)
 }
+
+// Whoever keeps a text keeps no more than this.
+const sharedBytes = 512
+
+// What is left of the present piece.
+var shared []byte
 
 // Bytes copies a list of bytes; it is never nil.
 func Bytes(at unsafe.Pointer, offset uintptr) []byte {
@@ -44,6 +63,11 @@ func BytesAt(at unsafe.Pointer, length uint32) []byte {
 	copied := make([]byte, length)
 	copy(copied, unsafe.Slice((*byte)(at), length))
 	return copied
+}
+
+// View is a list of bytes where the host wrote it. It is gone when the call of the host ends.
+func View(at unsafe.Pointer, offset uintptr) []byte {
+	return unsafe.Slice((*byte)(pointer(at, offset)), Uint32(at, offset+4))
 }
 
 // OptionString copies a text; none is the empty text.

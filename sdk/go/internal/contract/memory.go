@@ -10,7 +10,7 @@ import (
 	"tidemill.dev/tidemill/internal/abi"
 )
 
-// LiftAttribute copies what the host wrote.
+// LiftAttribute reads what the host wrote.
 func LiftAttribute(at unsafe.Pointer, offset uintptr) Attribute {
 	return Attribute{
 		Name:  abi.String(at, offset),
@@ -18,7 +18,7 @@ func LiftAttribute(at unsafe.Pointer, offset uintptr) Attribute {
 	}
 }
 
-// LiftContext copies what the host wrote.
+// LiftContext reads what the host wrote.
 func LiftContext(at unsafe.Pointer, offset uintptr) Context {
 	return Context{
 		Route:       abi.String(at, offset),
@@ -30,7 +30,7 @@ func LiftContext(at unsafe.Pointer, offset uintptr) Context {
 	}
 }
 
-// LiftDocument copies what the host wrote.
+// LiftDocument reads what the host wrote.
 func LiftDocument(at unsafe.Pointer, offset uintptr) Document {
 	return Document{
 		Key:  abi.String(at, offset),
@@ -38,12 +38,12 @@ func LiftDocument(at unsafe.Pointer, offset uintptr) Document {
 	}
 }
 
-// LiftEmitError copies what the host wrote.
+// LiftEmitError reads what the host wrote.
 func LiftEmitError(at unsafe.Pointer, offset uintptr) EmitError {
 	return EmitError{EmitErrorCase(abi.Uint8(at, offset)), abi.String(at, offset+4)}
 }
 
-// LiftEvent copies what the host wrote.
+// LiftEvent reads what the host wrote.
 func LiftEvent(at unsafe.Pointer, offset uintptr) Event {
 	return Event{
 		ID:              abi.String(at, offset),
@@ -54,16 +54,16 @@ func LiftEvent(at unsafe.Pointer, offset uintptr) Event {
 		Datacontenttype: abi.OptionString(at, offset+48),
 		Dataschema:      abi.OptionString(at, offset+60),
 		Extensions:      abi.List(at, offset+72, 16, LiftAttribute),
-		Data:            abi.Bytes(at, offset+80),
+		Data:            abi.View(at, offset+80),
 	}
 }
 
-// LiftReadModelError copies what the host wrote.
+// LiftReadModelError reads what the host wrote.
 func LiftReadModelError(at unsafe.Pointer, offset uintptr) ReadModelError {
 	return ReadModelError{ReadModelErrorCase(abi.Uint8(at, offset)), abi.String(at, offset+4)}
 }
 
-// LiftStateError copies what the host wrote.
+// LiftStateError reads what the host wrote.
 func LiftStateError(at unsafe.Pointer, offset uintptr) StateError {
 	return StateError{StateErrorCase(abi.Uint8(at, offset)), abi.String(at, offset+4)}
 }

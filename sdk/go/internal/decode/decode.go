@@ -6,13 +6,29 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
+
+	"tidemill.dev/tidemill/internal/quickjson"
 )
+
+// Plain reads data as target, as json.Unmarshal does.
+func Plain(data []byte, target any) error {
+	to := reflect.ValueOf(target)
+	if to.Kind() != reflect.Pointer || to.IsNil() || !to.Elem().IsZero() {
+		return json.Unmarshal(data, target)
+	}
+	if quickjson.Read(data, target) {
+		return nil
+	}
+	to.Elem().SetZero()
+	return json.Unmarshal(data, target)
+}
 
 // JSON reads data as target. The error names what and, as a JSON pointer, the place in it.
 func JSON(what string, data []byte, target any) error {
-	err := json.Unmarshal(data, target)
+	err := Plain(data, target)
 	if err == nil {
 		return nil
 	}

@@ -6,11 +6,15 @@ import (
 	"encoding/json"
 
 	"tidemill.dev/tidemill"
+	"tidemill.dev/tidemill/internal/quickjson"
 )
 
 // JSON writes a value as encoding/json does, but for <, > and &, which stay as they are: this JSON stands in no web page, and
 // people read it in streams and dead letters.
 func JSON(value any) ([]byte, error) {
+	if text, done := quickjson.Write(value); done {
+		return text, nil
+	}
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
