@@ -131,7 +131,11 @@ impl Contract {
 
     fn type_definition(&self, id: TypeId) -> Result<String> {
         let (name, definition) = (self.type_name(id), &self.resolve.types[id]);
-        let mut text = self.documentation(&definition.docs, "", &format!("{name} is `{}`.", definition.name.as_deref().unwrap_or_default()));
+        let mut text = self.documentation(
+            &definition.docs,
+            "",
+            &format!("{name} is `{}`.", definition.name.as_deref().unwrap_or_default()),
+        );
         match &definition.kind {
             TypeDefKind::Record(record) => {
                 let mut fields = Vec::new();
@@ -163,7 +167,9 @@ impl Contract {
                 let cases = variant.cases.iter().map(|case| (case.name.as_str(), &case.docs));
                 text.push_str(&self.cases(&name, &format!("{name}Case"), cases));
             }
-            other => bail!("the type `{name}` of the contract is a {}: this generator does not know that", other.as_str()),
+            other => {
+                bail!("the type `{name}` of the contract is a {}: this generator does not know that", other.as_str())
+            }
         }
         Ok(text)
     }
@@ -207,7 +213,8 @@ impl Contract {
         for (interfaces, is_export) in [(imported, false), (exported, true)] {
             for function in interfaces.iter().flat_map(|id| self.resolve.interfaces[*id].functions.values()) {
                 let indirect = self.signature(function, is_export).indirect_params;
-                let (parameters, results) = if is_export { (&mut read, &mut written) } else { (&mut written, &mut read) };
+                let (parameters, results) =
+                    if is_export { (&mut read, &mut written) } else { (&mut written, &mut read) };
                 for parameter in &function.params {
                     self.reach(&parameter.ty, indirect || is_export, parameters)?;
                     if is_export {
@@ -223,7 +230,9 @@ impl Contract {
             }
         }
         handed.retain(|name, _| !answered.contains_key(name));
-        let mut text = format!("{GENERATED}\n//go:build wasip1\n\npackage contract\n\nimport (\n\t\"unsafe\"\n\n\t\"{MODULE}/internal/abi\"\n)\n");
+        let mut text = format!(
+            "{GENERATED}\n//go:build wasip1\n\npackage contract\n\nimport (\n\t\"unsafe\"\n\n\t\"{MODULE}/internal/abi\"\n)\n"
+        );
         for (name, id) in &read {
             text.push('\n');
             text.push_str(&self.reader(*id, handed.contains_key(name))?);
@@ -272,7 +281,9 @@ impl Contract {
     /// The function that reads a type. Its bytes are copied, unless they are `handed` over and so stay where they are.
     fn reader(&self, id: TypeId, handed: bool) -> Result<String> {
         let name = self.type_name(id);
-        let mut text = format!("// Lift{name} reads what the host wrote.\nfunc Lift{name}(at unsafe.Pointer, offset uintptr) {name} {{\n");
+        let mut text = format!(
+            "// Lift{name} reads what the host wrote.\nfunc Lift{name}(at unsafe.Pointer, offset uintptr) {name} {{\n"
+        );
         match &self.resolve.types[id].kind {
             TypeDefKind::Record(record) => {
                 let lines = self.layout(record)?;
@@ -289,9 +300,14 @@ impl Contract {
             }
             TypeDefKind::Variant(variant) => {
                 let Some(ty) = self.uniform(variant) else {
-                    bail!("the variant `{name}` is read, and its cases' values differ: this generator does not know that")
+                    bail!(
+                        "the variant `{name}` is read, and its cases' values differ: this generator does not know that"
+                    )
                 };
-                let payload = self.sizes.payload_offset(variant.tag(), variant.cases.iter().map(|case| case.ty.as_ref())).size_wasm32();
+                let payload = self
+                    .sizes
+                    .payload_offset(variant.tag(), variant.cases.iter().map(|case| case.ty.as_ref()))
+                    .size_wasm32();
                 let read = self.read(&self.shape(&ty)?, &ty, "at", &place("offset", payload), "")?;
                 writeln!(text, "\treturn {name}{{{name}Case(abi.Uint8(at, offset)), {read}}}")?;
             }
@@ -302,7 +318,9 @@ impl Contract {
 
     fn writer(&self, id: TypeId) -> Result<String> {
         let name = self.type_name(id);
-        let mut text = format!("// Lower{name} writes what the host reads.\nfunc Lower{name}(at unsafe.Pointer, offset uintptr, value {name}) {{\n");
+        let mut text = format!(
+            "// Lower{name} writes what the host reads.\nfunc Lower{name}(at unsafe.Pointer, offset uintptr, value {name}) {{\n"
+        );
         match &self.resolve.types[id].kind {
             TypeDefKind::Record(record) => {
                 for (field, offset, shape, ty) in self.layout(record)? {
@@ -311,13 +329,26 @@ impl Contract {
                 }
             }
             TypeDefKind::Variant(variant) => {
-                ensure!(self.uniform(variant).is_none(), "the variant `{name}` is written, and all its cases' values are alike: this generator does not know that");
-                let payload = self.sizes.payload_offset(variant.tag(), variant.cases.iter().map(|case| case.ty.as_ref())).size_wasm32();
+                ensure!(
+                    self.uniform(variant).is_none(),
+                    "the variant `{name}` is written, and all its cases' values are alike: this generator does not know that"
+                );
+                let payload = self
+                    .sizes
+                    .payload_offset(variant.tag(), variant.cases.iter().map(|case| case.ty.as_ref()))
+                    .size_wasm32();
                 text.push_str("\tabi.PutUint8(at, offset, uint8(value.Case))\n\tswitch value.Case {\n");
                 for case in &variant.cases {
                     writeln!(text, "\tcase {name}{}:", pascal(&case.name))?;
                     if let Some(ty) = &case.ty {
-                        let put = self.put(&self.shape(ty)?, ty, "at", &place("offset", payload), &format!("value.{}", pascal(&case.name)), "")?;
+                        let put = self.put(
+                            &self.shape(ty)?,
+                            ty,
+                            "at",
+                            &place("offset", payload),
+                            &format!("value.{}", pascal(&case.name)),
+                            "",
+                        )?;
                         writeln!(text, "\t\t{put}")?;
                     }
                 }
@@ -334,7 +365,9 @@ impl Contract {
             .fields
             .iter()
             .zip(offsets)
-            .map(|(field, (offset, _))| Ok((pascal(&field.name), offset.size_wasm32(), self.shape(&field.ty)?, field.ty)))
+            .map(|(field, (offset, _))| {
+                Ok((pascal(&field.name), offset.size_wasm32(), self.shape(&field.ty)?, field.ty))
+            })
             .collect()
     }
 
@@ -343,7 +376,11 @@ impl Contract {
         let _ = ty;
         Ok(match shape {
             Shape::List(item, item_type) => {
-                format!("abi.List({at}, {offset}, {}, {})", self.sizes.size(item_type).size_wasm32(), self.read_function(item, package)?)
+                format!(
+                    "abi.List({at}, {offset}, {}, {})",
+                    self.sizes.size(item_type).size_wasm32(),
+                    self.read_function(item, package)?
+                )
             }
             _ => format!("{}({at}, {offset})", self.read_function(shape, package)?),
         })
@@ -358,7 +395,9 @@ impl Contract {
             Shape::OptionText => "abi.OptionString".to_owned(),
             Shape::OptionBytes => "abi.OptionBytes".to_owned(),
             Shape::Named(id) => format!("{package}Lift{}", self.type_name(*id)),
-            Shape::OptionNumber | Shape::List(..) => bail!("a {} is read: this generator does not know that", self.go_type(shape)),
+            Shape::OptionNumber | Shape::List(..) => {
+                bail!("a {} is read: this generator does not know that", self.go_type(shape))
+            }
         })
     }
 
@@ -367,7 +406,8 @@ impl Contract {
         let _ = ty;
         Ok(match shape {
             Shape::List(item, item_type) => {
-                let (size, align) = (self.sizes.size(item_type).size_wasm32(), self.sizes.align(item_type).align_wasm32());
+                let (size, align) =
+                    (self.sizes.size(item_type).size_wasm32(), self.sizes.align(item_type).align_wasm32());
                 format!("abi.PutList({at}, {offset}, {size}, {align}, {value}, {})", self.put_function(item, package)?)
             }
             _ => format!("{}({at}, {offset}, {value})", self.put_function(shape, package)?),
@@ -389,7 +429,9 @@ impl Contract {
     // --- imports.go --------------------------------------------------------------------------------------------------
 
     fn imports(&self, interfaces: &[InterfaceId]) -> Result<String> {
-        let mut text = format!("{GENERATED}\n//go:build wasip1\n\npackage contract\n\nimport (\n\t\"unsafe\"\n\n\t\"{MODULE}/internal/abi\"\n)\n");
+        let mut text = format!(
+            "{GENERATED}\n//go:build wasip1\n\npackage contract\n\nimport (\n\t\"unsafe\"\n\n\t\"{MODULE}/internal/abi\"\n)\n"
+        );
         for (interface, function) in self.functions(interfaces) {
             text.push('\n');
             text.push_str(&self.import(interface, function)?);
@@ -409,7 +451,14 @@ impl Contract {
             writeln!(body, "\tparameters := abi.New({}, {})", layout.size.size_wasm32(), layout.align.align_wasm32())?;
             let offsets = self.sizes.field_offsets(function.params.iter().map(|parameter| &parameter.ty));
             for (parameter, (offset, ty)) in function.params.iter().zip(offsets) {
-                let put = self.put(&self.shape(ty)?, ty, "parameters", &offset.size_wasm32().to_string(), &camel(&parameter.name), "")?;
+                let put = self.put(
+                    &self.shape(ty)?,
+                    ty,
+                    "parameters",
+                    &offset.size_wasm32().to_string(),
+                    &camel(&parameter.name),
+                    "",
+                )?;
                 writeln!(body, "\t{put}")?;
             }
             passed.push(Passed { declared: "parameters unsafe.Pointer".to_owned(), given: "parameters".to_owned() });
@@ -437,7 +486,8 @@ impl Contract {
     /// The statements that read what an import gave back, and end the call.
     fn answer(&self, returned: &Returned) -> Result<String> {
         let mut text = String::new();
-        let read = |shape: &Shape, ty: &Type, offset: usize| self.read(shape, ty, "abi.Result", &offset.to_string(), "");
+        let read =
+            |shape: &Shape, ty: &Type, offset: usize| self.read(shape, ty, "abi.Result", &offset.to_string(), "");
         match (&returned.value, returned.failure) {
             (None, None) => text.push_str("\tplace.Release()\n"),
             (Some((Shape::OptionText, _)), None) => {
@@ -471,7 +521,10 @@ impl Contract {
     fn passed(&self, name: &str, shape: &Shape) -> Result<Vec<Passed>> {
         let one = |declared: String, given: String| Passed { declared, given };
         let list = |data: String| {
-            [one(format!("{name} unsafe.Pointer"), data), one(format!("{name}Length uint32"), format!("uint32(len({name}))"))]
+            [
+                one(format!("{name} unsafe.Pointer"), data),
+                one(format!("{name}Length uint32"), format!("uint32(len({name}))")),
+            ]
         };
         let some = |condition: &str| one(format!("{name}Some uint32"), format!("abi.Some({name} != {condition})"));
         Ok(match shape {
@@ -497,7 +550,8 @@ impl Contract {
         let mut text = format!("{GENERATED}\n//go:build !wasip1\n\npackage contract\n\n");
         text.push_str("// Host is what a plugin may ask, for whoever stands in for the host in a native build.\ntype Host interface {\n");
         for (interface, function) in self.functions(interfaces) {
-            let (name, results) = (self.function_name(interface, function), self.results(&self.returned(function)?, ""));
+            let (name, results) =
+                (self.function_name(interface, function), self.results(&self.returned(function)?, ""));
             writeln!(text, "\t{name}({}){results}", self.parameters(function, "")?)?;
         }
         text.push_str("}\n");
@@ -520,7 +574,10 @@ impl Contract {
         let package = self.interface(interface).replace('-', "");
         let mut text = format!("{GENERATED}\n//go:build wasip1\n\n");
         writeln!(text, "// Package {package} makes a module export `{}`.", self.interface(interface))?;
-        writeln!(text, "package {package}\n\nimport (\n\t\"unsafe\"\n\n\t\"{MODULE}/internal/abi\"\n\t\"{MODULE}/internal/contract\"\n)")?;
+        writeln!(
+            text,
+            "package {package}\n\nimport (\n\t\"unsafe\"\n\n\t\"{MODULE}/internal/abi\"\n\t\"{MODULE}/internal/contract\"\n)"
+        )?;
         for function in self.resolve.interfaces[interface].functions.values() {
             text.push('\n');
             text.push_str(&self.export(interface, function)?);
@@ -531,13 +588,21 @@ impl Contract {
     fn export(&self, interface: InterfaceId, function: &Function) -> Result<String> {
         let (hook, name) = (pascal(&function.name), camel(&function.name));
         let returned = self.returned(function)?;
-        let Some(failure) = returned.failure else { bail!("the export `{name}` cannot fail: this generator does not know that") };
+        let Some(failure) = returned.failure else {
+            bail!("the export `{name}` cannot fail: this generator does not know that")
+        };
         let mut declared = Vec::new();
         let mut given = Vec::new();
         if self.signature(function, true).indirect_params {
             declared.push("parameters unsafe.Pointer".to_owned());
             for (offset, ty) in self.sizes.field_offsets(function.params.iter().map(|parameter| &parameter.ty)) {
-                given.push(self.read(&self.shape(ty)?, ty, "parameters", &offset.size_wasm32().to_string(), "contract.")?);
+                given.push(self.read(
+                    &self.shape(ty)?,
+                    ty,
+                    "parameters",
+                    &offset.size_wasm32().to_string(),
+                    "contract.",
+                )?);
             }
         } else {
             for parameter in &function.params {
@@ -546,13 +611,21 @@ impl Contract {
                 given.push(match self.shape(&parameter.ty)? {
                     Shape::Text => format!("abi.StringAt({parameter_name}, {parameter_name}Length)"),
                     Shape::Bytes => format!("abi.BytesAt({parameter_name}, {parameter_name}Length)"),
-                    other => bail!("a {} comes outside of memory: this generator does not know that", self.go_type(&other)),
+                    other => {
+                        bail!("a {} comes outside of memory: this generator does not know that", self.go_type(&other))
+                    }
                 });
             }
         }
-        let mut text = format!("// {hook} is called by the host. Whoever imports this package sets it before that.\n//\n");
+        let mut text =
+            format!("// {hook} is called by the host. Whoever imports this package sets it before that.\n//\n");
         text.push_str(&self.documentation(&function.docs, "", ""));
-        writeln!(text, "var {hook} func({}){}\n", self.parameters(function, "contract.")?, self.results(&returned, "contract."))?;
+        writeln!(
+            text,
+            "var {hook} func({}){}\n",
+            self.parameters(function, "contract.")?,
+            self.results(&returned, "contract.")
+        )?;
         writeln!(text, "//go:wasmexport {}#{}", self.interface_path(interface), function.name)?;
         writeln!(text, "func {name}({}) unsafe.Pointer {{\n\tabi.Enter()", declared.join(", "))?;
         let names = if returned.value.is_some() { "answer, failure" } else { "failure" };
@@ -561,7 +634,11 @@ impl Contract {
         writeln!(text, "\t\tcontract.Lower{}(abi.Result, {}, *failure)", self.type_name(failure), returned.offset)?;
         text.push_str("\t} else {\n\t\tabi.PutUint8(abi.Result, 0, 0)\n");
         if let Some((shape, ty)) = &returned.value {
-            writeln!(text, "\t\t{}", self.put(shape, ty, "abi.Result", &returned.offset.to_string(), "answer", "contract.")?)?;
+            writeln!(
+                text,
+                "\t\t{}",
+                self.put(shape, ty, "abi.Result", &returned.offset.to_string(), "answer", "contract.")?
+            )?;
         }
         Ok(text + "\t}\n\treturn abi.Result\n}\n")
     }
@@ -592,7 +669,9 @@ impl Contract {
         let failure = returned.failure.map(|id| format!("*{package}{}", self.type_name(id)));
         match (value, failure) {
             (None, None) => String::new(),
-            (Some(value), None) if matches!(returned.value, Some((Shape::OptionText, _))) => format!(" ({value}, bool)"),
+            (Some(value), None) if matches!(returned.value, Some((Shape::OptionText, _))) => {
+                format!(" ({value}, bool)")
+            }
             (Some(one), None) | (None, Some(one)) => format!(" {one}"),
             (Some(value), Some(failure)) => format!(" ({value}, {failure})"),
         }
@@ -601,8 +680,16 @@ impl Contract {
     fn returned(&self, function: &Function) -> Result<Returned> {
         let Some(ty) = &function.result else { return Ok(Returned { value: None, failure: None, offset: 0 }) };
         let size = self.sizes.size(ty).size_wasm32();
-        ensure!(size <= RESULT_BYTES, "`{}` gives back {size} bytes, more than `internal/abi` has room for", function.name);
-        ensure!(self.signature(function, false).retptr, "`{}` gives back a bare value: this generator does not know that", function.name);
+        ensure!(
+            size <= RESULT_BYTES,
+            "`{}` gives back {size} bytes, more than `internal/abi` has room for",
+            function.name
+        );
+        ensure!(
+            self.signature(function, false).retptr,
+            "`{}` gives back a bare value: this generator does not know that",
+            function.name
+        );
         let kind = match ty {
             Type::Id(id) => &self.resolve.types[*id].kind,
             _ => &TypeDefKind::Type(*ty),
@@ -610,9 +697,12 @@ impl Contract {
         let TypeDefKind::Result(result) = kind else {
             return Ok(Returned { value: Some((self.shape(ty)?, *ty)), failure: None, offset: 0 });
         };
-        let Some(Type::Id(failure)) = result.err else { bail!("`{}` fails with what is no type of the contract", function.name) };
+        let Some(Type::Id(failure)) = result.err else {
+            bail!("`{}` fails with what is no type of the contract", function.name)
+        };
         let value = result.ok.map(|ty| Ok::<_, anyhow::Error>((self.shape(&ty)?, ty))).transpose()?;
-        let offset = self.sizes.payload_offset(wit_parser::Int::U8, [result.ok.as_ref(), result.err.as_ref()]).size_wasm32();
+        let offset =
+            self.sizes.payload_offset(wit_parser::Int::U8, [result.ok.as_ref(), result.err.as_ref()]).size_wasm32();
         Ok(Returned { value, failure: Some(self.original(failure)), offset })
     }
 
@@ -680,7 +770,8 @@ impl Contract {
 
     fn function_documentation(&self, interface: InterfaceId, function: &Function) -> String {
         let name = self.function_name(interface, function);
-        format!("// {name} calls {}.{}.\n//\n", self.interface(interface), function.name) + &self.documentation(&function.docs, "", "")
+        format!("// {name} calls {}.{}.\n//\n", self.interface(interface), function.name)
+            + &self.documentation(&function.docs, "", "")
     }
 
     /// WIT's documentation as Go's comments; `otherwise` where there is none.

@@ -32,5 +32,7 @@ fn main() -> Result<ExitCode> {
 
 fn write(path: &Path, text: &str) -> Result<()> {
     let folder = path.parent().map(PathBuf::from).unwrap_or_default();
-    fs::create_dir_all(&folder).and_then(|()| fs::write(path, text)).with_context(|| format!("writing {}", path.display()))
+    fs::create_dir_all(&folder)
+        .and_then(|()| fs::write(path, text))
+        .with_context(|| format!("writing {}", path.display()))
 }
