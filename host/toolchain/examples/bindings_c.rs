@@ -1,4 +1,4 @@
-//! Generates the bindings for C from the contract: `cargo run -p tidemill-toolchain --example bindings -- sdk/c/component [--check]`.
+//! Generates the bindings for C from the contract: `cargo run -p tidemill-toolchain --example bindings_c -- sdk/c/component [--check]`.
 //! `tools/bindings` calls it.
 //!
 //! One folder for each world, and the same names in each, so that the SDK can be compiled for any of them. The description of the
