@@ -138,11 +138,8 @@ async fn check(language: Language) {
 fn build(language: &Language) -> PathBuf {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/languages").join(language.folder);
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("languages").join(language.folder);
-    let built = Command::new(env!("CARGO_BIN_EXE_tidemill"))
-        .args(["build", "--out"])
-        .args([&out, &project])
-                .output()
-        .unwrap();
+    let built =
+        Command::new(env!("CARGO_BIN_EXE_tidemill")).args(["build", "--out"]).args([&out, &project]).output().unwrap();
     let printed = String::from_utf8_lossy(&built.stdout);
     assert!(built.status.success(), "{printed}{}", String::from_utf8_lossy(&built.stderr));
     print!("{printed}");
