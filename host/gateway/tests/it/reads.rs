@@ -229,7 +229,7 @@ async fn no_client_makes_the_gateway_wait_longer_than_the_configuration_allows()
     let begun = std::time::Instant::now();
     let answer = gateway.ask(get("/v1/read-models/orders?wait_for=ORDERS:99&timeout=1000m")).await;
     assert_eq!(answer.problem(), (504, "not-fresh".into()));
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
