@@ -51,6 +51,72 @@ const C: Language = language("c", false);
 const CPP: Language = language("cpp", false);
 const ZIG: Language = language("zig", false);
 
+/// What `tidemill new` is asked for, and how the project's tests are run: as it says itself.
+struct New {
+    word: &'static str,
+    setup: Option<&'static str>,
+    test: &'static str,
+}
+
+const fn new(word: &'static str, setup: Option<&'static str>, test: &'static str) -> New {
+    New { word, setup, test }
+}
+
+const NPM: Option<&str> = Some("npm install");
+
+macro_rules! new_projects {
+    ($($name:ident: $new:expr,)*) => {$(
+        #[test]
+        fn $name() {
+            begin(&$new);
+        }
+    )*};
+}
+
+new_projects! {
+    a_new_project_in_rust_works_at_once: new("rust", None, "cargo test"),
+    a_new_project_in_javascript_works_at_once: new("js", NPM, "npm test"),
+    a_new_project_in_typescript_works_at_once: new("ts", NPM, "npm test"),
+    // Its setup installs what tools/languages has installed already.
+    a_new_project_in_python_works_at_once: new("python", None, "python3 -m unittest"),
+    a_new_project_in_go_works_at_once: new("go", None, "go test ./..."),
+    a_new_project_in_c_works_at_once: new("c", None, "make test"),
+    a_new_project_in_cpp_works_at_once: new("cpp", None, "make test"),
+    a_new_project_in_zig_works_at_once: new("zig", None, "make test"),
+}
+
+/// `tidemill new`, its own test, `tidemill build`, for a handler and for a projection.
+fn begin(new: &New) {
+    let dir = tempfile::tempdir().unwrap();
+    for kind in ["handler", "projection"] {
+        let name = format!("order-{kind}");
+        let printed = run(dir.path(), env!("CARGO_BIN_EXE_tidemill"), &["new", kind, "--lang", new.word, &name]);
+        assert!(printed.contains(new.test), "the next steps are told: {printed}");
+        let project = dir.path().join(&name);
+        for command in new.setup.into_iter().chain([new.test]) {
+            run(&project, "sh", &["-c", command]);
+        }
+        let built = run(&project, env!("CARGO_BIN_EXE_tidemill"), &["build", "--out", "../plugins"]);
+        assert!(built.contains(&format!("{kind}@0.1.0")), "{built}");
+        assert!(dir.path().join(format!("plugins/{name}.wasm")).is_file());
+    }
+}
+
+/// Runs a program to its end, which must be a good one, and answers what it printed.
+fn run(dir: &Path, program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(dir)
+        // Cargo runs this test; a project of its own has a target folder of its own.
+        .env_remove("CARGO_TARGET_DIR")
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {printed}{told}");
+    printed
+}
+
 macro_rules! languages {
     ($($name:ident: $language:expr,)*) => {$(
         #[tokio::test(flavor = "multi_thread")]
@@ -138,11 +204,8 @@ async fn check(language: Language) {
 fn build(language: &Language) -> PathBuf {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/languages").join(language.folder);
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("languages").join(language.folder);
-    let built =
-        Command::new(env!("CARGO_BIN_EXE_tidemill")).args(["build", "--out"]).args([&out, &project]).output().unwrap();
-    let printed = String::from_utf8_lossy(&built.stdout);
-    assert!(built.status.success(), "{printed}{}", String::from_utf8_lossy(&built.stderr));
-    print!("{printed}");
+    let (out_text, project) = (out.to_string_lossy(), project.to_string_lossy());
+    run(Path::new("."), env!("CARGO_BIN_EXE_tidemill"), &["build", "--out", &out_text, &project]);
     out.join("payments.wasm")
 }
 

@@ -194,7 +194,8 @@ impl DeadLetters {
         }
         let found = self.stream().await?;
         let all = texts(&found, "subjects");
-        let captures = |text: &String| SubjectPattern::try_new(text).is_ok_and(|pattern| pattern.matches(subject.as_str()));
+        let captures =
+            |text: &String| SubjectPattern::try_new(text).is_ok_and(|pattern| pattern.matches(subject.as_str()));
         let others: Vec<String> = all.iter().filter(|text| !captures(text)).cloned().collect();
         if others.len() < all.len() {
             tracing::warn!(

@@ -47,7 +47,9 @@ impl<'a> Turn<'a> {
             }
             if Instant::now() >= deadline {
                 let (stream, seconds) = (subjects::DEAD_LETTER_STREAM, PATIENCE.as_secs());
-                return Err(unavailable(format!("other hosts have been changing the stream `{stream}` for {seconds} s")));
+                return Err(unavailable(format!(
+                    "other hosts have been changing the stream `{stream}` for {seconds} s"
+                )));
             }
             sleep(Duration::from_millis(fastrand::u64(5..50))).await;
         }
@@ -62,11 +64,8 @@ impl<'a> Turn<'a> {
 async fn try_to_take(connection: &Connection, mark: &Bytes) -> Result<Option<u64>, NatsError> {
     let mut headers = HeaderBlock::new(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0", 64);
     headers.push("Nats-TTL", &format!("{}s", LONGEST.as_secs()));
-    let question = || Outbound {
-        subject: Subject::from(subjects::TURN),
-        headers: Some(headers.clone()),
-        payload: mark.clone(),
-    };
+    let question =
+        || Outbound { subject: Subject::from(subjects::TURN), headers: Some(headers.clone()), payload: mark.clone() };
     let what = || format!("publishing to `{}`", subjects::TURN);
     let answer = connection.request(&what(), question, Patience::PUBLISH).await?;
     if is_no_responders(&answer) {

@@ -55,10 +55,7 @@ async fn an_endless_loop_is_interrupted_and_timers_stay_on_time() {
     }
     let (failure, took) = spinning.await.unwrap();
     assert_eq!(failure.kind, FailureKind::Timeout);
-    assert_eq!(
-        failure.text,
-        "the call took longer than its 2s; `timeout` of route `orders` in runtime.yaml raises it"
-    );
+    assert_eq!(failure.text, "the call took longer than its 2s; `timeout` of route `orders` in runtime.yaml raises it");
     assert!(took >= limit && took < limit * 10, "{took:?}");
     // Behind a guest that owned the timers it would be as late as the whole call takes.
     assert!(latest < limit * 3 / 4, "a timer of 10 ms took {latest:?}");

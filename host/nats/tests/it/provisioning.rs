@@ -30,7 +30,8 @@ async fn one(source: &Arc<dyn Source>) -> Delivery {
 /// Dead-letters the next event of a route.
 async fn bury(source: &Arc<dyn Source>, below: &Subject) {
     let delivery = one(source).await;
-    let subject = Subject::try_new(&format!("{below}.{}.{}", delivery.origin.stream, delivery.origin.sequence)).unwrap();
+    let subject =
+        Subject::try_new(&format!("{below}.{}.{}", delivery.origin.stream, delivery.origin.sequence)).unwrap();
     let record = Message { subject, ..delivery.message.clone() };
     source.dead_letter(&delivery, record).await.unwrap();
 }

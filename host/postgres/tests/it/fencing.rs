@@ -7,8 +7,8 @@ use tidemill_core::read_model::{Claim, ReadModelStore as _, StoreError};
 use crate::proxy::Proxy;
 use crate::server::Server;
 use crate::world::{
-    LEASE, PATIENCE, at, commit_in_the_end, config, config_in, connect, copy, granted, new_schema, note, projection, stored,
-    unavailable,
+    LEASE, PATIENCE, at, commit_in_the_end, config, config_in, connect, copy, granted, new_schema, note, projection,
+    stored, unavailable,
 };
 
 #[tokio::test]
