@@ -89,7 +89,7 @@ pub(super) fn new(config: &Path, args: Args) -> Result<ExitCode> {
     for file in files {
         say(format!("  {}", file.display()));
     }
-    say(format!("  {}", "vendor/tidemill   the SDK"));
+    say(format!("  {}   the SDK", project.sdk_folder()));
     say(next(&project, config));
     Ok(ExitCode::SUCCESS)
 }

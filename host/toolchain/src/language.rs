@@ -1,5 +1,6 @@
 //! The languages: what tells a project of each, and who builds it.
 
+mod go;
 mod rust;
 
 use std::path::Path;
@@ -15,7 +16,6 @@ use crate::tool::Tool;
 pub(crate) enum Output {
     Component(Vec<u8>),
     /// A core module that follows the canonical ABI of the contract, for WASI 0.1.
-    #[expect(dead_code, reason = "no language yet")]
     Module(Vec<u8>),
 }
 
@@ -24,6 +24,9 @@ pub(crate) fn detect(dir: &Path) -> Option<Language> {
     let has = |name: &str| dir.join(name).is_file();
     if has("Cargo.toml") {
         return Some(Language::Rust);
+    }
+    if has("go.mod") {
+        return Some(Language::Go);
     }
     None
 }
@@ -37,6 +40,7 @@ pub(crate) fn signs() -> &'static str {
 pub(crate) fn build(bench: &Bench<'_>) -> Result<Output, BuildError> {
     match bench.project.language {
         Language::Rust => rust::build(bench),
+        Language::Go => go::build(bench),
         _ => todo!(),
     }
 }
@@ -45,6 +49,7 @@ pub(crate) fn build(bench: &Bench<'_>) -> Result<Output, BuildError> {
 pub(crate) fn tools(project: &Project) -> Vec<&'static Tool> {
     match project.language {
         Language::Rust => rust::TOOLS.iter().collect(),
+        Language::Go => go::TOOLS.iter().collect(),
         _ => todo!(),
     }
 }
@@ -52,7 +57,7 @@ pub(crate) fn tools(project: &Project) -> Vec<&'static Tool> {
 /// What has to be typed once in a new project, so that the tools are there.
 pub(crate) fn setup(language: Language) -> Option<&'static str> {
     match language {
-        Language::Rust => None,
+        Language::Rust | Language::Go => None,
         _ => todo!(),
     }
 }
@@ -61,6 +66,7 @@ pub(crate) fn setup(language: Language) -> Option<&'static str> {
 pub(crate) fn test_command(language: Language) -> &'static str {
     match language {
         Language::Rust => "cargo test",
+        Language::Go => "go test ./...",
         _ => todo!(),
     }
 }

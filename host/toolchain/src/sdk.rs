@@ -19,6 +19,17 @@ struct Contract;
 #[include = "wit/*.wit"]
 struct Rust;
 
+#[derive(RustEmbed)]
+#[folder = "../../sdk/go"]
+#[include = "go.mod"]
+#[include = "README.md"]
+#[include = "**/*.go"]
+#[include = "**/*.s"]
+#[include = "wit/*.wit"]
+#[exclude = "**/*_test.go"]
+#[exclude = "examples/**"]
+struct Go;
+
 /// A file's place below the SDK's folder, and what is in it.
 pub(crate) type File = (String, Cow<'static, [u8]>);
 
@@ -31,7 +42,17 @@ pub(crate) fn contract() -> Vec<(String, String)> {
 pub(crate) fn of(language: Language) -> Vec<File> {
     match language {
         Language::Rust => files::<Rust>(),
+        Language::Go => files::<Go>(),
         _ => todo!(),
+    }
+}
+
+/// Where a project has its SDK.
+pub(crate) fn folder(language: Language) -> &'static str {
+    match language {
+        // Go takes everything below a folder `vendor` for modules that it has put there itself, and refuses to build.
+        Language::Go => "third_party/tidemill",
+        _ => "vendor/tidemill",
     }
 }
 
