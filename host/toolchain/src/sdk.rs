@@ -57,6 +57,7 @@ struct Python;
 #[include = "**/*.s"]
 #[include = "wit/*.wit"]
 #[exclude = "**/*_test.go"]
+#[exclude = "examples/**"]
 struct Go;
 
 /// A file's place below the SDK's folder, and what is in it.
