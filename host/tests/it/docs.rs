@@ -10,7 +10,7 @@ fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let hidden = path.file_name().unwrap().to_string_lossy().starts_with('.');
-        if hidden || path.ends_with("target") {
+        if hidden || path.ends_with("target") || path.ends_with("node_modules") {
             continue;
         }
         if path.is_dir() && !path.is_symlink() {
