@@ -49,7 +49,8 @@ pub(super) async fn dev(path: &Path, args: Args) -> Result<ExitCode> {
         .name("builder".to_owned())
         .spawn(move || builder.watch())
         .context("starting the thread that builds")?;
-    run::run(path, Output::Text, run::Args { feed: args.feed, until_idle: false }).await
+    // Boxed: it is the whole host.
+    Box::pin(run::run(path, Output::Text, run::Args { feed: args.feed, until_idle: false })).await
 }
 
 // === impl Builder ===
