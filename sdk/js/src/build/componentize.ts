@@ -7,6 +7,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
+// @ts-ignore: it is large, and there only where that engine is wanted.
 import type * as Starling from "@bytecodealliance/componentize-js";
 import type * as Qjs from "componentize-qjs";
 
