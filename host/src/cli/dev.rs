@@ -49,7 +49,8 @@ pub(super) async fn dev(path: &Path, args: Args) -> Result<ExitCode> {
         .name("builder".to_owned())
         .spawn(move || builder.watch())
         .context("starting the thread that builds")?;
-    run::run(path, Output::Text, run::Args { feed: args.feed, ..run::Args::default() }).await
+    // Boxed: it is the whole host.
+    Box::pin(run::run(path, Output::Text, run::Args { feed: args.feed, until_idle: false })).await
 }
 
 // === impl Builder ===
@@ -150,7 +151,8 @@ fn projects(path: &Path, config: &RuntimeConfig) -> Result<Vec<(Project, Sources
     }
     let opened = named.iter().map(|(name, dir)| {
         // What the plugin is called in `runtime.yaml` is what its file must be called.
-        let project = Project { name: name.clone(), ..Project::open(dir)? };
+        let mut project = Project::open(dir)?;
+        project.name = name.clone();
         let sources = Sources::look(&project.dir);
         Ok((project, sources))
     });

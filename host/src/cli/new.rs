@@ -25,6 +25,7 @@ pub(super) struct Args {
     lang: Lang,
 
     /// The plugin's name: lower case, digits and `-`. Its component will be <NAME>.wasm.
+    #[arg(value_parser = PluginName::try_new)]
     name: PluginName,
 
     /// The folder to make. Left out: one with the plugin's name, here.
@@ -89,7 +90,7 @@ pub(super) fn new(config: &Path, args: Args) -> Result<ExitCode> {
     for file in files {
         say(format!("  {}", file.display()));
     }
-    say(format!("  {}", "vendor/tidemill   the SDK"));
+    say(format!("  {}   the SDK", project.sdk_folder()));
     say(next(&project, config));
     Ok(ExitCode::SUCCESS)
 }

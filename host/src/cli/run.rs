@@ -17,7 +17,7 @@ use crate::exit::{self, Coded, Kind};
 use crate::summary::Summary;
 use crate::{feed, signal};
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  tidemill run\n  tidemill run --feed examples/shop/events.jsonl --until-idle")]
 pub(super) struct Args {
     /// Publish the events of this file first (JSON lines; see `tidemill emit --help`), as a producer would: unchecked.
@@ -26,7 +26,7 @@ pub(super) struct Args {
 
     /// End when everything is settled and folded, and print a summary. The gateway does not listen meanwhile.
     #[arg(long)]
-    until_idle: bool,
+    pub(super) until_idle: bool,
 }
 
 /// Events published together by `--feed`.

@@ -1,7 +1,12 @@
 //! The languages: what tells a project of each, and who builds it.
 
+mod c;
+mod go;
+mod javascript;
+mod native;
 mod python;
 mod rust;
+mod zig;
 
 use std::path::Path;
 
@@ -16,7 +21,6 @@ use crate::tool::Tool;
 pub(crate) enum Output {
     Component(Vec<u8>),
     /// A core module that follows the canonical ABI of the contract, for WASI 0.1.
-    #[expect(dead_code, reason = "no language yet")]
     Module(Vec<u8>),
 }
 
@@ -26,10 +30,17 @@ pub(crate) fn detect(dir: &Path) -> Option<Language> {
     if has("Cargo.toml") {
         return Some(Language::Rust);
     }
+    if has("package.json") {
+        return Some(if javascript::is_typed(dir) { Language::TypeScript } else { Language::JavaScript });
+    }
     if python::is_in(dir) {
         return Some(Language::Python);
     }
-    None
+    if has("go.mod") {
+        return Some(Language::Go);
+    }
+    let loose = [(zig::ZIG, Language::Zig), (c::CPP, Language::Cpp), (c::C, Language::C)];
+    loose.into_iter().find(|(extensions, _)| native::has(dir, extensions)).map(|(_, language)| language)
 }
 
 /// What tells a plugin project, for people.
@@ -41,26 +52,31 @@ pub(crate) fn signs() -> &'static str {
 pub(crate) fn build(bench: &Bench<'_>) -> Result<Output, BuildError> {
     match bench.project.language {
         Language::Rust => rust::build(bench),
+        Language::JavaScript | Language::TypeScript => javascript::build(bench),
         Language::Python => python::build(bench),
-        _ => todo!(),
+        Language::Go => go::build(bench),
+        Language::C | Language::Cpp => c::build(bench),
+        Language::Zig => zig::build(bench),
     }
 }
 
 /// What building the project needs.
-pub(crate) fn tools(project: &Project) -> Vec<&'static Tool> {
+pub(crate) fn tools(project: &Project) -> &'static [Tool] {
     match project.language {
-        Language::Rust => rust::TOOLS.iter().collect(),
-        Language::Python => python::TOOLS.iter().collect(),
-        _ => todo!(),
+        Language::Rust => rust::TOOLS,
+        Language::JavaScript | Language::TypeScript => javascript::TOOLS,
+        Language::Python => python::TOOLS,
+        Language::Go => go::TOOLS,
+        Language::C | Language::Cpp | Language::Zig => native::TOOLS,
     }
 }
 
 /// What has to be typed once in a new project, so that the tools are there.
 pub(crate) fn setup(language: Language) -> Option<&'static str> {
     match language {
-        Language::Rust => None,
+        Language::JavaScript | Language::TypeScript => Some(javascript::INSTALL),
         Language::Python => Some(python::SETUP),
-        _ => todo!(),
+        Language::Rust | Language::Go | Language::C | Language::Cpp | Language::Zig => None,
     }
 }
 
@@ -68,7 +84,9 @@ pub(crate) fn setup(language: Language) -> Option<&'static str> {
 pub(crate) fn test_command(language: Language) -> &'static str {
     match language {
         Language::Rust => "cargo test",
+        Language::JavaScript | Language::TypeScript => "npm test",
         Language::Python => "python3 -m unittest",
-        _ => todo!(),
+        Language::Go => "go test ./...",
+        Language::C | Language::Cpp | Language::Zig => "make test",
     }
 }

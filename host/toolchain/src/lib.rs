@@ -61,5 +61,5 @@ pub fn build(project: &Project, options: Options<'_>) -> Result<Vec<u8>, BuildEr
 /// What is missing on this machine for building the project; empty: nothing.
 pub fn missing_tools(project: &Project) -> Vec<BuildError> {
     let bench = Bench::new(project, Options { debug: false, progress: &|_| {} });
-    language::tools(project).into_iter().filter_map(|tool| bench.tool(tool).err()).collect()
+    language::tools(project).iter().filter_map(|tool| bench.tool(tool).err()).collect()
 }

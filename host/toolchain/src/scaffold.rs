@@ -72,7 +72,7 @@ impl Kind {
 // === impl NewProject ===
 
 impl NewProject {
-    /// Writes the project: the template's files, and the SDK below `vendor/tidemill`. Answers the template's files.
+    /// Writes the project: the template's files, and the SDK beside them. Answers the template's files.
     pub fn create(&self) -> Result<Vec<PathBuf>, NewError> {
         check_free(&self.dir)?;
         let mut written = Vec::new();
@@ -81,9 +81,14 @@ impl NewProject {
             written.push(path);
         }
         for (path, bytes) in sdk::of(self.language) {
-            write(&self.dir.join("vendor/tidemill").join(path), &bytes)?;
+            write(&self.dir.join(self.sdk_folder()).join(path), &bytes)?;
         }
         Ok(written)
+    }
+
+    /// Where the SDK lies, in the project's folder.
+    pub fn sdk_folder(&self) -> &'static str {
+        sdk::folder(self.language)
     }
 
     /// What has to be typed once before the first build, if anything.

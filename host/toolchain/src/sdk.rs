@@ -20,6 +20,27 @@ struct Contract;
 struct Rust;
 
 #[derive(RustEmbed)]
+#[folder = "../../sdk/c"]
+#[include = "*.h"]
+#[include = "README.md"]
+#[include = "src/*"]
+#[include = "component/**/*.c"]
+#[include = "component/**/*.h"]
+#[include = "testing/*"]
+#[include = "zig/*.zig"]
+#[include = "wit/*.wit"]
+struct C;
+
+/// What npm would publish.
+#[derive(RustEmbed)]
+#[folder = "../../sdk/js"]
+#[include = "package.json"]
+#[include = "README.md"]
+#[include = "lib/**/*"]
+#[include = "wit/*.wit"]
+struct JavaScript;
+
+#[derive(RustEmbed)]
 #[folder = "../../sdk/python"]
 #[include = "pyproject.toml"]
 #[include = "README.md"]
@@ -27,6 +48,17 @@ struct Rust;
 #[include = "src/**/py.typed"]
 #[include = "wit/*.wit"]
 struct Python;
+
+#[derive(RustEmbed)]
+#[folder = "../../sdk/go"]
+#[include = "go.mod"]
+#[include = "README.md"]
+#[include = "**/*.go"]
+#[include = "**/*.s"]
+#[include = "wit/*.wit"]
+#[exclude = "**/*_test.go"]
+#[exclude = "examples/**"]
+struct Go;
 
 /// A file's place below the SDK's folder, and what is in it.
 pub(crate) type File = (String, Cow<'static, [u8]>);
@@ -40,8 +72,19 @@ pub(crate) fn contract() -> Vec<(String, String)> {
 pub(crate) fn of(language: Language) -> Vec<File> {
     match language {
         Language::Rust => files::<Rust>(),
+        Language::C | Language::Cpp | Language::Zig => files::<C>(),
+        Language::JavaScript | Language::TypeScript => files::<JavaScript>(),
         Language::Python => files::<Python>(),
-        _ => todo!(),
+        Language::Go => files::<Go>(),
+    }
+}
+
+/// Where a project has its SDK.
+pub(crate) fn folder(language: Language) -> &'static str {
+    match language {
+        // Go takes everything below a folder `vendor` for modules that it has put there itself, and refuses to build.
+        Language::Go => "third_party/tidemill",
+        _ => "vendor/tidemill",
     }
 }
 
@@ -70,9 +113,9 @@ mod tests {
             let files = of(language);
             assert!(files.len() > 3, "{language:?} has {} files", files.len());
             for (path, bytes) in files {
-                let lying_around = ["target/", "node_modules/", "__pycache__", ".venv/", "tests/"]
-                    .iter()
-                    .any(|part| path.contains(part));
+                let lying_around =
+                    ["target/", "node_modules/", "__pycache__", ".venv/"].iter().any(|part| path.contains(part))
+                        || path.starts_with("tests/");
                 assert!(!lying_around && bytes.len() < 1024 * 1024, "{language:?}: {path} with {} bytes", bytes.len());
             }
         }

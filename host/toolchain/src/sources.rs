@@ -34,7 +34,7 @@ impl Sources {
             let name = entry.file_name();
             let name = name.to_string_lossy();
             // Hidden: caches, environments, an editor's own files.
-            if name.starts_with('.') || self.0.len() >= MAX_FILES {
+            if name.starts_with('.') || is_lock(&name) || self.0.len() >= MAX_FILES {
                 continue;
             }
             match entry.file_type() {
@@ -48,6 +48,11 @@ impl Sources {
             }
         }
     }
+}
+
+/// Lock files: tools write them while they build, and who changes one by hand changes what it locks, too.
+fn is_lock(name: &str) -> bool {
+    name.ends_with(".lock") || name == "package-lock.json" || name == "go.sum"
 }
 
 #[cfg(test)]
@@ -65,9 +70,14 @@ mod tests {
         write("src/lib.rs", "one");
         let first = Sources::look(dir.path());
         assert_eq!(first, Sources::look(dir.path()));
-        for made in
-            ["target/release/a.wasm", "build/a.wasm", "node_modules/x/index.js", ".venv/bin/python", ".lib.rs.swp"]
-        {
+        for made in [
+            "target/release/a.wasm",
+            "build/a.wasm",
+            "node_modules/x/index.js",
+            ".venv/bin/python",
+            ".lib.rs.swp",
+            "Cargo.lock",
+        ] {
             write(made, "made");
             assert_eq!(first, Sources::look(dir.path()), "{made}");
         }

@@ -162,8 +162,7 @@ mod tests {
     fn all_mistakes_come_out_at_once() {
         let found = load("nmae: x\nlanguage: pyhton\nworld: handlers\n").unwrap_err().render(FILE);
         for expected in [
-            "plugin.yaml:1:1: unknown field `nmae`",
-            "did you mean `name`?",
+            "plugin.yaml:1:1: nmae: unknown field `nmae`, did you mean `name`?",
             "did you mean `python`?",
             "expected `handler`, `projection` or `projection-with-queries`, found `handlers`",
             "did you mean `handler`?",

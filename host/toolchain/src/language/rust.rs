@@ -74,7 +74,8 @@ fn flags(bench: &Bench<'_>, rustc: &Found) -> Result<Option<OsString>, BuildErro
 fn component(messages: &[u8], bench: &Bench<'_>) -> Option<PathBuf> {
     let manifest = std::fs::canonicalize(bench.project.dir.join("Cargo.toml")).ok()?;
     let lines = messages.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
-    let own = |message: &Value| message["manifest_path"].as_str().is_some_and(|path| manifest == PathBuf::from(path));
+    let own =
+        |message: &Value| message["manifest_path"].as_str().is_some_and(|path| manifest == std::path::Path::new(path));
     let mut files = lines.filter(own).flat_map(|message| {
         let names = message["filenames"].as_array().cloned().unwrap_or_default();
         names.into_iter().filter_map(|name| name.as_str().map(PathBuf::from))
