@@ -79,7 +79,7 @@ mod tests {
     use super::*;
     use tidemill_sdk::testing::Harness;
 
-    fn payment(amount: i64) -> Event<Vec<u8>> {
+    fn payment(amount: i64) -> Event<Raw> {
         Event::new("PaymentRequested").data(json!({
             "payment_id": "p-1", "account": "a-1", "amount": amount, "items": [{ "sku": "MUG", "quantity": 2, "unit_price": 600 }],
         }))
