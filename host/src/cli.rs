@@ -1,11 +1,14 @@
 //! The command line. One verb per file below `cli/`; what is common to them is here.
 
+mod build;
 mod check;
 mod compile;
 mod config;
+mod dev;
 mod dlq;
 mod emit;
 mod invoke;
+mod new;
 mod plugins;
 mod projection;
 mod reach;
@@ -22,7 +25,7 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
-use crate::telemetry::{self, LogFormat};
+use crate::telemetry::{self, Level, LogFormat};
 
 /// WebAssembly event runtime for NATS JetStream.
 #[derive(Debug, Parser)]
@@ -58,6 +61,14 @@ enum Output {
 enum Verb {
     /// Run the host.
     Run(run::Args),
+    /// Begin an application: a folder with a configuration, schemas, events and a first handler.
+    Init(new::InitArgs),
+    /// Begin a plugin: a project in your language that builds, and whose test passes, at once.
+    New(new::Args),
+    /// Build plugin projects and put the components into the plugins folder.
+    Build(build::Args),
+    /// Run the host, build projects whenever they change, and show every event and what became of it.
+    Dev(dev::Args),
     /// Check configuration, schemas and plugins without a broker; nothing is started.
     Check,
     /// Validate events and publish them.
@@ -100,10 +111,11 @@ enum Verb {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let level = match cli.verb {
-        Verb::Run(_) => "info",
+        Verb::Run(_) => Level::Info,
+        Verb::Dev(_) => Level::Events,
         // Cases are about what fails; a case tells it itself.
-        Verb::Test(_) => "error",
-        _ => "warn",
+        Verb::Test(_) => Level::Error,
+        _ => Level::Warn,
     };
     telemetry::start(cli.log_format, level);
     match dispatch(cli) {
@@ -116,6 +128,10 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
     let (config, output) = (cli.config.as_path(), cli.output);
     match cli.verb {
         Verb::Run(args) => block_on(run::run(config, output, args)),
+        Verb::Init(args) => new::init(args),
+        Verb::New(args) => new::new(config, args),
+        Verb::Build(args) => build::build(config, output, args),
+        Verb::Dev(args) => block_on(dev::dev(config, args)),
         Verb::Check => check::check(config, output),
         Verb::Emit(args) => block_on(emit::emit(config, output, args)),
         Verb::Invoke(args) => block_on(invoke::invoke(config, output, args)),

@@ -89,6 +89,9 @@ pub fn load_config_by(path: &Path, lookup: &dyn Lookup) -> Result<Loaded> {
     config.schemas.dir = machine.beside(&config.schemas.dir);
     config.plugins.dir = machine.beside(&config.plugins.dir);
     config.plugins.cache_dir = machine.beside(&config.plugins.cache_dir);
+    for project in config.plugins.projects.values_mut() {
+        *project = machine.beside(project);
+    }
     if let config::BrokerConfig::Embedded { dir } = &mut config.broker {
         *dir = machine.beside(dir);
     }

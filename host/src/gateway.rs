@@ -39,6 +39,10 @@ impl Runtime for App {
         self.broker().publish(messages).await
     }
 
+    fn has_begun(&self) -> bool {
+        self.runs()
+    }
+
     fn read_model(&self, collection: &str) -> Option<ReadModel> {
         let view = self.reloader().supervisor.view();
         let find = |projection: &Arc<Projection>| {

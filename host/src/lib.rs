@@ -37,3 +37,4 @@ pub mod summary;
 pub mod supervisor;
 pub mod telemetry;
 pub mod watch;
+pub mod workshop;

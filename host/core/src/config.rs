@@ -14,6 +14,7 @@ mod diagnostic;
 mod file;
 mod interpolate;
 mod leaf;
+pub mod manifest;
 mod read;
 mod show;
 #[cfg(test)]
@@ -164,6 +165,8 @@ pub struct PluginsConfig {
     pub trusted_keys: Vec<String>,
     /// Settings of the plugins that are named under `plugins.settings`; a plugin without has the defaults.
     pub settings: BTreeMap<PluginName, PluginConfig>,
+    /// Folders of sources, for `tidemill dev`.
+    pub projects: BTreeMap<PluginName, PathBuf>,
 }
 
 /// How long a new build is watched before it is trusted. What is reached first ends it.

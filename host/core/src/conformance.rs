@@ -25,6 +25,7 @@ mod stating;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use tokio::task::JoinError;
 
 use crate::port::Broker;
 use bench::Bench;
@@ -124,8 +125,9 @@ cases! {
         redriving_twice_delivers_once;
 }
 
-/// Runs every case, each on a broker of its own from `make`, and panics with the names of those that failed. Needs a
-/// tokio runtime with its clock running.
+/// Runs every case, each on a broker of its own from `make`, and panics with the names of those that failed and what
+/// they said. Needs a tokio runtime with its clock running. A broker whose deliveries come back after a wait is made with
+/// one of some ten seconds: longer than a case holds a delivery on a loaded machine, short enough to be sat out.
 pub async fn run_all<F>(make: F)
 where
     F: Fn() -> BoxFuture<'static, Arc<dyn Broker>>,
@@ -143,12 +145,19 @@ where
             running.push((case.name, task));
         }
         for (name, task) in running {
-            if task.await.is_err() {
-                failed.push(name);
+            if let Err(error) = task.await {
+                failed.push(format!("{name}: {}", said(error)));
             }
         }
     }
     assert!(failed.is_empty(), "the broker failed {} cases:\n  {}", failed.len(), failed.join("\n  "));
+}
+
+/// What a case panicked with: its own message stands far above, behind those of the other cases.
+fn said(error: JoinError) -> String {
+    let Ok(panic) = error.try_into_panic() else { return "it was cancelled".to_owned() };
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("it panicked").to_owned()
 }
 
 /// What must be there when a broker is closed and opened again: `open` is called twice and both times stands on the same

@@ -42,3 +42,6 @@ pub mod stats;
 pub mod subject;
 pub mod text;
 pub mod trial;
+
+/// The target of log lines about single events: one for each event at `debug`, far too many for a host that works.
+pub const EVENTS_TARGET: &str = "tidemill_core::events";

@@ -35,7 +35,7 @@ fn a_killed_process_loses_and_doubles_nothing() {
     let mut acknowledged = Acknowledged::default();
     let mut first = 0;
     for round in 0..ROUNDS {
-        live_and_be_killed(&dir, first, Duration::from_millis(fastrand::u64(150..900)), &mut acknowledged);
+        live_and_be_killed(&dir, first, Duration::from_millis(fastrand::u64(0..700)), &mut acknowledged);
         let found = runtime.block_on(look(&dir));
         first = found.check(&acknowledged, round);
     }
@@ -68,7 +68,17 @@ fn live_and_be_killed(dir: &Path, first: u64, life: Duration, acknowledged: &mut
         .spawn()
         .expect("the test starts itself");
     let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-    let reader = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>());
+    let (begun, working) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let note = |line: &String| {
+            if line.starts_with('P') {
+                begun.send(()).ok();
+            }
+        };
+        lines.map_while(Result::ok).inspect(note).collect::<Vec<_>>()
+    });
+    // Its life begins with its first work: how long a process takes to start is the machine's matter.
+    working.recv_timeout(Duration::from_secs(60)).expect("the process gets to work");
     std::thread::sleep(life);
     child.kill().expect("a process of our own can be killed");
     child.wait().expect("it ends");

@@ -134,7 +134,7 @@ pub(crate) async fn question<B>(service: &Service, request: &Request<B>, project
     let known = catalogue.projection(projection).ok_or_else(|| {
         let detail =
             format!("there is no projection `{projection}`; `projections` in runtime.yaml declares projections");
-        Problem::new(ProblemKind::NoProjection, detail)
+        unknown(service, Problem::new(ProblemKind::NoProjection, detail))
     })?;
     let params = parameters::parse(request.uri().query())?;
     let (options, rest) = QueryOptions::take(&params).map_err(bad_query)?;
@@ -175,8 +175,17 @@ fn read_model(service: &Service, collection: &str) -> Result<ReadModel, Problem>
         let detail = format!(
             "there is no collection `{collection}`; `projections[].collections` in runtime.yaml declares collections"
         );
-        Problem::new(ProblemKind::NoCollection, detail)
+        unknown(service, Problem::new(ProblemKind::NoCollection, detail))
     })
+}
+
+/// A name that nobody knows, which a host that has not begun says of every name.
+fn unknown(service: &Service, problem: Problem) -> Problem {
+    if service.runtime.has_begun() {
+        return problem;
+    }
+    let detail = "the host is starting, no projection has begun";
+    Problem::new(ProblemKind::NotReady, detail).retry_after(RETRY_SECONDS)
 }
 
 fn active(model: &ReadModel) -> Result<&CopyId, Problem> {

@@ -25,6 +25,9 @@ pub trait Runtime: Send + Sync + 'static {
     /// As [`Admin::publish`](tidemill_core::port::Admin::publish): each message on its own, results in their order.
     async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Result<Published, BrokerError>>;
 
+    /// Whether the host has begun its work. Before that it knows of no projection, whatever is configured.
+    fn has_begun(&self) -> bool;
+
     /// The collection of that name and the copy of it that answers now; `None` if no projection has one.
     fn read_model(&self, collection: &str) -> Option<ReadModel>;
 

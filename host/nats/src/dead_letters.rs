@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_nats::Subject as WireSubject;
-use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
+use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_EXPECTED_STREAM};
+use bytes::Bytes;
 use serde_json::{Value, json};
 use tidemill_core::config::RouteConfig;
 use tidemill_core::dead_letter::DeadLetter;
@@ -33,6 +34,7 @@ use crate::retry::STORED;
 use crate::settings::Settings;
 use crate::stored::{self, Scan, Stored};
 use crate::subjects;
+use crate::turn::Turn;
 use crate::wire::{HeaderBlock, Outbound, rfc3339};
 
 const ROUTE: &str = "Tidemill-Nats-Route";
@@ -40,8 +42,14 @@ const REDRIVEN: &str = "Tidemill-Nats-Redriven";
 /// Where `TIDEMILL_DLQ` remembers which other streams hold dead letters.
 const OTHER_STREAMS: &str = "tidemill.dead_letter_streams";
 const SEQUENCE_BITS: u32 = 48;
-/// Hosts that start at the same time overwrite each other's change of the subjects; so often it is tried again.
+/// Whoever changes the same thing at the same time is given way to so often.
 const ATTEMPTS: u32 = 20;
+/// So often no stream may take a dead letter before that is an error.
+const MOST_UNHEARD: u32 = 4;
+/// Streams answer a moment late after a server's start.
+const NOBODY_PAUSE: Duration = Duration::from_millis(250);
+/// A name that no stream has.
+const NO_STREAM: &str = "-";
 /// Room for what is added to a record.
 const OWN_HEADERS: usize = 256;
 
@@ -113,17 +121,38 @@ impl DeadLetters {
         self.claim(owner)?;
         let pattern = SubjectPattern::try_new(&format!("{}.>", owner.prefix))
             .map_err(|error| BrokerError::Refused(format!("the dead letters of `{}`: {error}", owner.name)))?;
-        for attempt in 0..ATTEMPTS {
-            let streams = self.publisher.capturing_streams(pattern.as_str()).await?;
-            if let Some(other) = streams.into_iter().find(|stream| stream != subjects::DEAD_LETTER_STREAM) {
-                self.check_other(owner, &pattern, &other).await?;
-                if self.remember_other(&other).await? {
-                    return Ok(other);
-                }
-            } else if self.capture(&pattern).await? {
-                return Ok(subjects::DEAD_LETTER_STREAM.to_owned());
+        if let Some(stream) = self.captured_by(owner, &pattern).await? {
+            return Ok(stream);
+        }
+        let turn = Turn::take(&self.connection).await?;
+        let captured = self.capture(owner, &pattern).await;
+        turn.give_back().await;
+        captured
+    }
+
+    /// The stream that captures the pattern and is known to the command line; `None` if something has to be changed first.
+    async fn captured_by(&self, owner: &Owner, pattern: &SubjectPattern) -> Result<Option<String>, BrokerError> {
+        let settings = self.stream().await?;
+        let streams = self.publisher.capturing_streams(pattern.as_str()).await?;
+        if let Some(other) = streams.into_iter().find(|stream| stream != subjects::DEAD_LETTER_STREAM) {
+            self.check_other(owner, pattern, &other).await?;
+            return Ok(other_streams(&settings).contains(&other).then_some(other));
+        }
+        let captured = texts(&settings, "subjects").iter().any(|text| covers(text, pattern));
+        Ok(captured.then(|| subjects::DEAD_LETTER_STREAM.to_owned()))
+    }
+
+    /// Changes what has to be changed, while it is this host's turn. More than once only if somebody takes no turns.
+    async fn capture(&self, owner: &Owner, pattern: &SubjectPattern) -> Result<String, BrokerError> {
+        for _ in 0..ATTEMPTS {
+            if let Some(stream) = self.captured_by(owner, pattern).await? {
+                return Ok(stream);
             }
-            tokio::time::sleep(Duration::from_millis(u64::from(attempt) * 20 + fastrand::u64(0..30))).await;
+            let streams = self.publisher.capturing_streams(pattern.as_str()).await?;
+            match streams.into_iter().find(|stream| stream != subjects::DEAD_LETTER_STREAM) {
+                Some(other) => self.remember_other(&other).await?,
+                None => self.add(pattern).await?,
+            }
         }
         Err(unavailable(format!("`{pattern}` could not be added to the stream `{}`", subjects::DEAD_LETTER_STREAM)))
     }
@@ -141,18 +170,53 @@ impl DeadLetters {
         )))
     }
 
-    /// Whether the stream captures the pattern; if not, it is made to, and must be looked at again.
-    async fn capture(&self, pattern: &SubjectPattern) -> Result<bool, BrokerError> {
+    async fn add(&self, pattern: &SubjectPattern) -> Result<(), BrokerError> {
         let found = self.stream().await?;
         let mut captured: Vec<String> = texts(&found, "subjects");
-        let covers = |text: &String| SubjectPattern::try_new(text).is_ok_and(|known| known.covers(pattern));
-        if captured.iter().any(covers) {
-            return Ok(true);
-        }
         captured.retain(|text| SubjectPattern::try_new(text).is_ok_and(|known| !pattern.covers(&known)));
         captured.push(pattern.to_string());
-        provision::set_subjects(&self.connection, found, &captured).await?;
-        Ok(false)
+        Ok(provision::set_subjects(&self.connection, found, &captured).await?)
+    }
+
+    /// For a message that no stream takes although `TIDEMILL_DLQ` lists its subject: takes the subject from the list and
+    /// puts it there again, so that the server listens to it.
+    async fn list_anew(&self, subject: &Subject) -> Result<(), BrokerError> {
+        let turn = Turn::take(&self.connection).await?;
+        let listed = self.list_anew_in_turn(subject).await;
+        turn.give_back().await;
+        listed
+    }
+
+    async fn list_anew_in_turn(&self, subject: &Subject) -> Result<(), BrokerError> {
+        // Whoever had the turn before may have done it.
+        if self.is_taken(subject).await? {
+            return Ok(());
+        }
+        let found = self.stream().await?;
+        let all = texts(&found, "subjects");
+        let captures =
+            |text: &String| SubjectPattern::try_new(text).is_ok_and(|pattern| pattern.matches(subject.as_str()));
+        let others: Vec<String> = all.iter().filter(|text| !captures(text)).cloned().collect();
+        if others.len() < all.len() {
+            tracing::warn!(
+                subject = subject.as_str(),
+                "The server lists the subject of dead letters and does not take them; it is told again"
+            );
+            provision::set_subjects(&self.connection, found.clone(), &others).await?;
+            provision::set_subjects(&self.connection, found, &all).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether some stream takes messages with this subject. Asked with a message that none stores.
+    async fn is_taken(&self, subject: &Subject) -> Result<bool, NatsError> {
+        let question = || Outbound {
+            subject: WireSubject::from(subject.as_str()),
+            headers: Some(HeaderBlock::new(NATS_EXPECTED_STREAM, NO_STREAM, 0)),
+            payload: Bytes::new(),
+        };
+        let what = format!("asking whether a stream takes `{subject}`");
+        Ok(!is_no_responders(&self.connection.request(&what, question, Patience::API).await?))
     }
 
     pub(crate) async fn stream(&self) -> Result<Settings, BrokerError> {
@@ -171,8 +235,7 @@ impl DeadLetters {
             return Err(refused("which the route itself reads"));
         }
         let Some(settings) = provision::info(&self.connection, stream).await? else { return Ok(()) };
-        let covers = |text: &String| SubjectPattern::try_new(text).is_ok_and(|known| known.covers(pattern));
-        if !texts(&settings, "subjects").iter().any(covers) {
+        if !texts(&settings, "subjects").iter().any(|text| covers(text, pattern)) {
             return Err(refused("which captures only a part of them"));
         }
         if settings.get("retention").and_then(Value::as_str) != Some("limits") {
@@ -184,12 +247,12 @@ impl DeadLetters {
         Ok(())
     }
 
-    /// Whether the stream is on the list; if not, it is put there, and must be looked at again.
-    async fn remember_other(&self, stream: &str) -> Result<bool, BrokerError> {
+    /// Puts another stream on the list of those that hold dead letters.
+    async fn remember_other(&self, stream: &str) -> Result<(), BrokerError> {
         let mut settings = self.stream().await?;
         let mut others = other_streams(&settings);
         if others.iter().any(|known| known == stream) {
-            return Ok(true);
+            return Ok(());
         }
         others.push(stream.to_owned());
         let metadata = settings.entry("metadata").or_insert_with(|| json!({}));
@@ -197,8 +260,7 @@ impl DeadLetters {
             metadata.insert(OTHER_STREAMS.to_owned(), json!(others.join(",")));
         }
         let captured = texts(&settings, "subjects");
-        provision::set_subjects(&self.connection, settings, &captured).await?;
-        Ok(false)
+        Ok(provision::set_subjects(&self.connection, settings, &captured).await?)
     }
 
     /// All streams with dead letters, in the order of their ids.
@@ -242,7 +304,8 @@ impl DeadLetters {
         let original_stored = rfc3339(burial.stored);
         let mut expected = 0;
         let mut served = None;
-        for attempt in 1..=ATTEMPTS {
+        let mut unheard = 0;
+        for _ in 0..ATTEMPTS {
             match self.publish(owner, burial, expected).await {
                 Ok(()) => {
                     if let Some(served) = served {
@@ -250,11 +313,17 @@ impl DeadLetters {
                     }
                     return Ok(());
                 }
-                Err(NatsError::NoResponders { .. }) => {
-                    // Another host has just overwritten our change of the subjects; let it finish with its own.
-                    let longest = 100 * u64::from(attempt);
-                    tokio::time::sleep(Duration::from_millis(fastrand::u64(0..longest))).await;
-                    drop(self.prepare(owner).await?);
+                Err(error @ NatsError::NoResponders { .. }) => {
+                    unheard += 1;
+                    match unheard {
+                        // The server may just have started, or somebody has taken the subject from the list.
+                        1 => {
+                            tokio::time::sleep(NOBODY_PAUSE).await;
+                            drop(self.prepare(owner).await?);
+                        }
+                        2..=MOST_UNHEARD => self.list_anew(&record.subject).await?,
+                        _ => return Err(error.into()),
+                    }
                 }
                 Err(NatsError::Api { error, .. }) if error.is_wrong_last_sequence() => {
                     let subject = record.subject.to_string();
@@ -355,6 +424,10 @@ impl DeadLetters {
         let stream = self.streams().await?.into_iter().nth(place);
         Ok(stream.filter(|_| sequence > 0).map(|stream| (place, stream, sequence)))
     }
+}
+
+fn covers(text: &str, pattern: &SubjectPattern) -> bool {
+    SubjectPattern::try_new(text).is_ok_and(|known| known.covers(pattern))
 }
 
 fn other_streams(settings: &Settings) -> Vec<String> {

@@ -7,7 +7,7 @@
 //!
 //! | name | what | subjects |
 //! |---|---|---|
-//! | `TIDEMILL_RETRY` | events that wait for their next attempt, or were redriven | `tidemill.sched.>`, `tidemill.retry.>` |
+//! | `TIDEMILL_RETRY` | events that wait for their next attempt, or were redriven; whose turn it is (`turn.rs`) | `tidemill.sched.>`, `tidemill.retry.>` |
 //! | `TIDEMILL_DLQ` | dead letters | `<dead_letter>.>` of each route |
 //! | `TIDEMILL_STATE_<plugin>` | a plugin's state and the markers of what was committed | `tidemill.state.<plugin>.>` |
 //! | consumer `tidemill-<route>` | the route's position in its stream | the route's `subjects` |
@@ -29,6 +29,7 @@ mod consumers;
 mod provision;
 mod settings;
 mod stored;
+mod turn;
 
 // In.
 mod puller;

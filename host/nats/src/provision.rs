@@ -1,9 +1,9 @@
 //! Creating the streams that are missing, and refusing those that stand there otherwise.
 //!
 //! An existing stream belongs to somebody: it is never changed, except that the dead-letter stream, which is Tidemill's
-//! own, gets the subjects of new routes. The configuration that the server returns is compared with the one that was
-//! asked for, because a server that does not know a field may ignore it. Two hosts may start at the same time: whoever
-//! comes second finds the first one's stream and compares.
+//! own, gets the subjects of new routes, one host at a time (see [`turn`](crate::turn)). The configuration that the
+//! server returns is compared with the one that was asked for, because a server that does not know a field may ignore
+//! it. Two hosts may start at the same time: whoever comes second finds the first one's stream and compares.
 
 use std::time::{Duration, SystemTime};
 

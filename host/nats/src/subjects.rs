@@ -19,6 +19,9 @@ pub(crate) const DEAD_LETTER_STREAM: &str = "TIDEMILL_DLQ";
 pub(crate) const DEAD_LETTER_BASE: &str = "tidemill.dlq.>";
 pub(crate) const RETRY_SUBJECTS: [&str; 2] = ["tidemill.retry.>", "tidemill.sched.>"];
 
+/// Stands there while a host changes the subjects of the dead letters' stream. No retry's place has so few tokens.
+pub(crate) const TURN: &str = "tidemill.sched.turn";
+
 pub(crate) fn consumer(route: &RouteName) -> String {
     format!("tidemill-{route}")
 }

@@ -22,11 +22,11 @@ use crate::{feed, signal};
 pub(super) struct Args {
     /// Publish the events of this file first (JSON lines; see `tidemill emit --help`), as a producer would: unchecked.
     #[arg(long, value_name = "FILE")]
-    feed: Option<PathBuf>,
+    pub(super) feed: Option<PathBuf>,
 
     /// End when everything is settled and folded, and print a summary. The gateway does not listen meanwhile.
     #[arg(long)]
-    until_idle: bool,
+    pub(super) until_idle: bool,
 }
 
 /// Events published together by `--feed`.

@@ -115,8 +115,12 @@ fn find(app: &App, collection: &str) -> Result<ReadModel, WireError> {
         let names = catalogue.projections.iter().flat_map(|it| it.collections.iter()).map(|it| it.name.to_string());
         names.collect::<Vec<_>>().join(", ")
     };
-    let found = app.read_model(collection);
-    found.ok_or_else(|| WireError::Refused(format!("there is no collection `{collection}`; there are: {}", declared())))
+    app.read_model(collection).ok_or_else(|| {
+        if !app.runs() {
+            return WireError::Unavailable("the host is starting, no projection has begun".to_owned());
+        }
+        WireError::Refused(format!("there is no collection `{collection}`; there are: {}", declared()))
+    })
 }
 
 fn active<'m>(model: &'m ReadModel, collection: &str) -> Result<&'m CopyId, WireError> {

@@ -10,7 +10,7 @@ fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let hidden = path.file_name().unwrap().to_string_lossy().starts_with('.');
-        if hidden || path.ends_with("target") {
+        if hidden || path.ends_with("target") || path.ends_with("node_modules") {
             continue;
         }
         if path.is_dir() && !path.is_symlink() {
@@ -143,4 +143,23 @@ fn links_between_the_documents_lead_somewhere() {
             assert!(target.exists(), "{}: {link}", document.display());
         }
     }
+}
+
+/// The code in the guide is the code of the SDKs' own guides, where it is compiled and run.
+#[test]
+fn every_handler_in_the_guide_is_one_that_is_tested() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let guide = fs::read_to_string(root.join("docs/handlers.md")).unwrap();
+    let sdks: Vec<String> = ["rust", "js", "python", "go", "c"]
+        .map(|sdk| fs::read_to_string(root.join(format!("sdk/{sdk}/README.md"))).unwrap())
+        .into();
+    let mut blocks = 0;
+    for block in guide.split("```").skip(1).step_by(2) {
+        let (language, code) = block.split_once('\n').unwrap();
+        if ["rust", "ts", "python", "go", "c", "cpp", "zig"].contains(&language) {
+            blocks += 1;
+            assert!(sdks.iter().any(|sdk| sdk.contains(code)), "no SDK's README has this block:\n{code}");
+        }
+    }
+    assert_eq!(blocks, 11, "one handler in each language, and four tests");
 }

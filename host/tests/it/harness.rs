@@ -4,6 +4,7 @@ mod host;
 mod http;
 
 use std::fs;
+use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -12,13 +13,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tidemill::{app, files};
-use tidemill_core::config::{RouteConfig, RuntimeConfig, Start};
+use tidemill_core::config::RuntimeConfig;
 use tidemill_core::envelope::{self, Envelope};
 use tidemill_core::event::Event;
-use tidemill_core::name::{PluginName, RouteName, StreamName};
-use tidemill_core::port::{Broker, Commit};
-use tidemill_core::retry::RetryPolicy;
-use tidemill_core::subject::{Subject, SubjectPattern};
+use tidemill_core::name::StreamName;
+use tidemill_core::port::{Broker, Origin, ReadFrom, Recorded};
+use tidemill_core::subject::SubjectPattern;
 
 pub(crate) use self::host::Host;
 pub(crate) use self::http::{Answer, address, ask};
@@ -118,46 +118,25 @@ impl Home {
         broker
     }
 
-    /// Every event of a stream, read through a route of the test's own.
+    /// Every event that a stream holds, in order. Read to its end, however long that takes.
     pub(crate) async fn events(&self, broker: &Arc<dyn Broker>, stream: &str) -> Vec<Event> {
-        let name = format!("verify-{}", uuid::Uuid::now_v7().simple());
-        let route = RouteConfig {
-            name: RouteName::try_new(&name).unwrap(),
-            stream: StreamName::try_new(stream).unwrap(),
-            subjects: vec![SubjectPattern::try_new(">").unwrap()],
-            start: Start::All,
-            filter: None,
-            handler: PluginName::try_new("none").unwrap(),
-            emits: Vec::new(),
-            envelope: Envelope::CloudEvents,
-            timeout: Duration::from_secs(1),
-            max_in_flight: 1000,
-            retry: RetryPolicy::default(),
-            dead_letter: Subject::try_new(&format!("dlq.{name}")).unwrap(),
-            max_hops: tidemill_core::hops::DEFAULT_MAX,
-        };
-        let route = RouteConfig { subjects: self.stream_subjects(stream), ..route };
-        let source = broker.open(&route).await.unwrap();
+        let name = StreamName::try_new(stream).unwrap();
+        let last = broker.bounds(&name).await.unwrap().last;
+        let from = ReadFrom { stream: name.clone(), subjects: self.stream_subjects(stream), after: 0 };
+        let mut reader = broker.read(from).await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(120);
         let mut events = Vec::new();
-        loop {
-            let deliveries = source.pull(500).await.unwrap();
-            if deliveries.is_empty() {
-                return events;
-            }
-            let mut commits = Vec::new();
-            for delivery in deliveries {
-                events.push(envelope::decode(&Envelope::CloudEvents, &delivery.message, &delivery.origin).unwrap());
-                commits.push(Commit {
-                    route: route.name.clone(),
-                    origin: delivery.origin,
-                    receipt: delivery.receipt,
-                    emits: Arc::default(),
-                });
-            }
-            for result in broker.commit(commits).await {
-                result.unwrap();
+        let mut through = 0;
+        while through < last {
+            assert!(Instant::now() < deadline, "through {through} of {last} in {stream}");
+            let stretch = reader.next(500).await.unwrap();
+            through = stretch.through;
+            for Recorded { sequence, message, .. } in stretch.messages {
+                let origin = Origin { stream: name.clone(), sequence };
+                events.push(envelope::decode(&Envelope::CloudEvents, &message, &origin).unwrap());
             }
         }
+        events
     }
 
     fn stream_subjects(&self, stream: &str) -> Vec<SubjectPattern> {
@@ -194,7 +173,7 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start() -> Self {
         let store = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let child = launch(port, store.path());
         Self { child, port, url: format!("nats://127.0.0.1:{port}"), store }
     }
@@ -227,7 +206,7 @@ impl Drop for Server {
 
 fn launch(port: u16, store: &Path) -> Child {
     let binary = std::env::var("NATS_SERVER").unwrap_or_else(|_| "nats-server".to_owned());
-    let child = Command::new(&binary)
+    let mut child = Command::new(&binary)
         .args(["-js", "-a", "127.0.0.1", "-p", &port.to_string(), "-sd"])
         .arg(store)
         .stdout(Stdio::null())
@@ -236,10 +215,27 @@ fn launch(port: u16, store: &Path) -> Child {
         .unwrap_or_else(|error| {
             panic!("`{binary}` does not start ({error}); run tests with NATS_SERVER=$(tools/nats-server)")
         });
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !answers(port) {
+        let ended = child.try_wait().unwrap();
+        assert!(ended.is_none(), "nats-server on port {port} has ended: {ended:?}");
         assert!(Instant::now() < deadline, "nats-server does not listen on port {port}");
         std::thread::sleep(Duration::from_millis(10));
     }
     child
+}
+
+/// Below the ports that the system gives to outgoing connections: one of those may be taken before the server listens, and
+/// whoever tries one until it answers may end up connected with itself.
+fn free_port() -> u16 {
+    let free = |_| TcpListener::bind(("127.0.0.1", fastrand::u16(10_000..30_000))).ok();
+    (0..1000).find_map(free).expect("a free port").local_addr().unwrap().port()
+}
+
+/// Whether a NATS server listens there.
+fn answers(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+    stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let mut greeting = [0; 5];
+    stream.read_exact(&mut greeting).is_ok() && &greeting == b"INFO "
 }

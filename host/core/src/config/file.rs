@@ -304,6 +304,9 @@ record! {
         /// Calls at the same time. Left out: one per core, and one for a plugin that uses state.
         #[schemars(example = 4)]
         instances: Optional<Count<1, 64>>,
+        /// The folder of the plugin's sources. `tidemill dev` builds it whenever a file in it changes; `tidemill run` does not look at it.
+        #[schemars(example = &"./handlers/fraud-check")]
+        project: Optional<Text>,
     }
 }
 

@@ -86,7 +86,11 @@ fn stream(stream: &StreamConfig) -> Value {
 }
 
 fn plugins(plugins: &PluginsConfig) -> Value {
-    let settings = plugins.settings.iter().map(|(name, settings)| (name.to_string(), plugin(settings)));
+    let settings = plugins.settings.iter().map(|(name, settings)| {
+        let mut shown = plugin(settings);
+        shown["project"] = json!(plugins.projects.get(name));
+        (name.to_string(), shown)
+    });
     json!({
         "dir": plugins.dir,
         "cache_dir": plugins.cache_dir,

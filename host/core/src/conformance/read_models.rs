@@ -73,8 +73,8 @@ fn cases() -> Vec<Case> {
     }
 }
 
-/// Runs every case, each on a store from `make`, and panics with the names of those that failed. Needs a tokio runtime with its
-/// clock running.
+/// Runs every case, each on a store from `make`, and panics with the names of those that failed and what they
+/// said. Needs a tokio runtime with its clock running.
 pub async fn run_all<F>(make: F)
 where
     F: Fn() -> BoxFuture<'static, Arc<dyn ReadModelStore>>,
@@ -87,8 +87,8 @@ where
             running.push((*name, tokio::spawn(async move { body(Table::new(store.await)).await })));
         }
         for (name, task) in running {
-            if task.await.is_err() {
-                failed.push(name);
+            if let Err(error) = task.await {
+                failed.push(format!("{name}: {}", super::said(error)));
             }
         }
     }

@@ -10,6 +10,9 @@ use crate::config::Start;
 use crate::name::StreamName;
 use crate::port::{Backlog, Delivery};
 
+/// An acknowledgement wait that a test can sit out.
+const SHORT_WAIT: Duration = Duration::from_secs(15);
+
 pub(super) async fn a_first_delivery_says_where_it_stands(bench: Bench) {
     let scene = bench.scene().await;
     let before = SystemTime::now();
@@ -39,7 +42,7 @@ pub(super) async fn a_pull_gives_at_most_what_was_asked(bench: Bench) {
 
 pub(super) async fn an_empty_pull_ends_by_itself(bench: Bench) {
     let scene = bench.scene().await;
-    let pulled = timeout(Duration::from_secs(5), scene.source.pull(16)).await.expect("about a second");
+    let pulled = timeout(SOON, scene.source.pull(16)).await.expect("it ends");
     assert!(pulled.unwrap().is_empty());
 }
 
@@ -154,7 +157,7 @@ pub(super) async fn an_unsettled_delivery_is_held_for_the_promised_time(bench: B
     nothing_comes(&scene.source).await;
 
     // Only brokers with a wait that a test can sit out are asked whether the delivery comes back by itself.
-    if scene.source.ack_wait().is_some_and(|wait| wait <= Duration::from_secs(5)) {
+    if scene.source.ack_wait().is_some_and(|wait| wait <= SHORT_WAIT) {
         let back = take_within(&scene.source, 1, patience(&scene.source)).await.remove(0);
         assert_eq!(back.origin, delivery.origin);
     }

@@ -137,7 +137,7 @@ pub(super) async fn a_reader_gives_its_subjects_only_and_is_through_with_the_oth
 pub(super) async fn a_reader_of_an_empty_stream_waits_and_wakes_up(bench: Bench) {
     let stream = stream(&bench).await;
     let mut reader = bench.broker.read(from(&stream, 0)).await.unwrap();
-    let stretch = timeout(Duration::from_secs(5), reader.next(10)).await.expect("about a second").unwrap();
+    let stretch = timeout(SOON, reader.next(10)).await.expect("it ends").unwrap();
     assert!(stretch.messages.is_empty());
     assert_eq!((stretch.through, stretch.last), (0, 0));
     let waiting = tokio::spawn(async move { take(&mut reader, 1).await.remove(0) });

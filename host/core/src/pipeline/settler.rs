@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::Route;
 use super::attempt::{self, Attempted, Job, Named, Outcome};
+use crate::EVENTS_TARGET;
 use crate::dead_letter::DeadLetter;
 use crate::disposition::{Disposition, Progress, decide};
 use crate::failure::{Blame, Failure, FailureKind};
@@ -84,7 +85,7 @@ impl Settler {
                 Outcome::Skipped => commits.push((job, None, event)),
                 Outcome::Handled(emits) => commits.push((job, Some(emits), event)),
                 Outcome::Submitted { emitted, committed } => submitted.push((job, emitted, committed, event)),
-                Outcome::AlreadyCommitted => self.finish_one(job, Some(0)),
+                Outcome::AlreadyCommitted => self.finish_one(job, Some(0), event.as_ref()),
                 Outcome::Failed(failure) => {
                     tasks.spawn(Arc::clone(self).fail(job, failure, event));
                 }
@@ -118,7 +119,7 @@ impl Settler {
             let mut done = Vec::new();
             for ((job, emitted, event, commit), result) in open.into_iter().zip(results) {
                 match result {
-                    Ok(()) => done.push((job, emitted)),
+                    Ok(()) => done.push((job, emitted, event)),
                     Err(error @ BrokerError::Unavailable { .. }) => {
                         unavailable = Some(error);
                         left.push((job, emitted, event, commit));
@@ -143,7 +144,7 @@ impl Settler {
     ) {
         for (mut job, emitted, committed, event) in batch {
             match committed.await {
-                Ok(StateOutcome::Committed) => self.finish_one(job, Some(emitted)),
+                Ok(StateOutcome::Committed) => self.finish_one(job, Some(emitted), event.as_ref()),
                 Ok(StateOutcome::Conflict) => {
                     self.route.stats.conflict();
                     job.host_faults += 1;
@@ -193,7 +194,7 @@ impl Settler {
             host_faults: job.host_faults,
         };
         match decide(&failure, progress, &self.route.config.retry, fastrand::f64()) {
-            Disposition::Ack => self.finish_one(job, None),
+            Disposition::Ack => self.finish_one(job, None, event.as_ref()),
             Disposition::Retry { after, counted } => {
                 self.log_retry(&job, &failure, event.as_ref(), after, counted);
                 if counted {
@@ -349,22 +350,36 @@ impl Settler {
         }
     }
 
-    fn finish_one(&self, job: Job, emitted: Option<usize>) {
-        self.finish(vec![(job, emitted)]);
+    fn finish_one(&self, job: Job, emitted: Option<usize>, event: Option<&Named>) {
+        self.route.stats.took([took(&job, self.now())]);
+        self.settled(job, emitted, event);
     }
 
     /// Counts settled deliveries and frees their places. `None` emitted: skipped.
-    fn finish(&self, done: Vec<(Job, Option<usize>)>) {
-        let stats = &self.route.stats;
+    fn finish(&self, done: Vec<(Job, Option<usize>, Option<Named>)>) {
         let now = self.now();
-        stats.took(done.iter().map(|(job, _)| took(job, now)));
-        for (job, emitted) in done {
-            match emitted {
-                Some(emitted) => stats.done(emitted),
-                None => stats.skipped(),
-            }
-            drop(job.place);
+        self.route.stats.took(done.iter().map(|(job, ..)| took(job, now)));
+        for (job, emitted, event) in done {
+            self.settled(job, emitted, event.as_ref());
         }
+    }
+
+    fn settled(&self, job: Job, emitted: Option<usize>, event: Option<&Named>) {
+        let (route, plugin) = (&self.route.config.name, &self.route.config.handler);
+        let (id, kind) = (event.map(|event| event.id.as_str()), event.map(|event| event.kind.as_str()));
+        let attempt = job.delivery.attempt;
+        match emitted {
+            Some(emits) => {
+                self.route.stats.done(emits);
+                let took = job.arrived.elapsed();
+                tracing::debug!(target: EVENTS_TARGET, %route, %plugin, event.id = id, event.r#type = kind, attempt, emits, ?took, "Done");
+            }
+            None => {
+                self.route.stats.skipped();
+                tracing::debug!(target: EVENTS_TARGET, %route, event.id = id, event.r#type = kind, "Not for this route: its filter does not admit it");
+            }
+        }
+        drop(job.place);
     }
 
     fn now(&self) -> SystemTime {

@@ -235,6 +235,10 @@ impl Fold {
                             pass.pending.bytes += writes.bytes();
                             pass.pending.folded += 1;
                             self.view.accept(writes);
+                            tracing::debug!(
+                                target: crate::EVENTS_TARGET, projection = %self.projection.config.name,
+                                event.id = event.id, event.r#type = event.kind, attempt = progress.attempt, "Folded"
+                            );
                             return Ok(());
                         }
                         Err(failure) => (failure, Some(event)),

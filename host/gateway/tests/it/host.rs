@@ -1,6 +1,7 @@
 //! A host around the gateway: the embedded broker in memory, a store in memory, and what a test wants to go wrong.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -49,6 +50,8 @@ http:
 
 pub(crate) struct Host {
     catalogue: Arc<Catalogue>,
+    /// The same without projections.
+    empty: Arc<Catalogue>,
     broker: Arc<EmbeddedBroker>,
     pub(crate) store: Arc<MemoryStore>,
     collections: Vec<(ProjectionName, Collection)>,
@@ -56,6 +59,8 @@ pub(crate) struct Host {
     /// The copies that answer, one look after the other; the last stays. None: no copy is active yet.
     pub(crate) copies: Mutex<VecDeque<u64>>,
     pub(crate) health: Mutex<Health>,
+    /// While it is true nothing of the projections is known.
+    pub(crate) starting: AtomicBool,
     /// What the broker answers instead of storing anything.
     pub(crate) broker_fault: Mutex<Option<BrokerError>>,
 }
@@ -105,15 +110,20 @@ impl Host {
             it.collections.iter().map(|collection| (it.name.clone(), collection.clone())).collect::<Vec<_>>()
         };
         let collections = projections.iter().flat_map(of).collect();
-        let catalogue = Catalogue::new(streams, projections, Arc::new(schemas()), OnMissing::Reject, ingest);
+        let catalogue = |projections| {
+            let (streams, ingest) = (streams.clone(), ingest.clone());
+            Arc::new(Catalogue::new(streams, projections, Arc::new(schemas()), OnMissing::Reject, ingest))
+        };
         let host = Arc::new(Self {
-            catalogue: Arc::new(catalogue),
+            catalogue: catalogue(projections),
+            empty: catalogue(Vec::new()),
             broker,
             store: Arc::default(),
             collections,
             positions: watch::channel(Positions::new()).0,
             copies: Mutex::new(VecDeque::from([1])),
             health: Mutex::default(),
+            starting: AtomicBool::new(false),
             broker_fault: Mutex::default(),
         });
         host.fold_to(0);
@@ -150,7 +160,11 @@ impl Host {
 #[async_trait]
 impl Runtime for Host {
     fn catalogue(&self) -> Arc<Catalogue> {
-        Arc::clone(&self.catalogue)
+        if self.has_begun() { Arc::clone(&self.catalogue) } else { Arc::clone(&self.empty) }
+    }
+
+    fn has_begun(&self) -> bool {
+        !self.starting.load(SeqCst)
     }
 
     async fn publish(&self, messages: Vec<Outgoing>) -> Vec<Result<Published, BrokerError>> {
@@ -162,6 +176,9 @@ impl Runtime for Host {
     }
 
     fn read_model(&self, collection: &str) -> Option<ReadModel> {
+        if !self.has_begun() {
+            return None;
+        }
         let found = self.collections.iter().find(|(_, it)| it.name.as_str() == collection)?;
         let (projection, collection) = found.clone();
         let mut copies = self.copies.lock().unwrap();

@@ -13,7 +13,7 @@ use crate::host::{HTTP, configured};
 use crate::rig::Running;
 
 /// Far above every timeout that the tests set, for a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Reads until the server closes; panics if it does not.
 async fn until_closed(stream: &mut TcpStream) -> Vec<u8> {
@@ -56,7 +56,7 @@ async fn a_compressed_body_is_refused() {
 
 #[tokio::test]
 async fn a_body_that_stalls_is_given_up() {
-    let gateway = Running::with("  limits: { timeout: 300ms }\n").await;
+    let gateway = Running::with("  limits: { timeout: 1s }\n").await;
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
     let head = "POST /v1/streams/ORDERS/orders.x HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nabc";
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -67,7 +67,7 @@ async fn a_body_that_stalls_is_given_up() {
 
 #[tokio::test]
 async fn a_body_that_drips_is_given_up_too() {
-    let gateway = Running::with("  limits: { timeout: 400ms }\n").await;
+    let gateway = Running::with("  limits: { timeout: 1s }\n").await;
     let (mut reading, mut writing) = TcpStream::connect(gateway.address).await.unwrap().into_split();
     let dripping = tokio::spawn(async move {
         let head = "POST /v1/streams/ORDERS/orders.x HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n";
@@ -84,18 +84,15 @@ async fn a_body_that_drips_is_given_up_too() {
 
 #[tokio::test]
 async fn a_head_that_drips_and_a_connection_that_says_nothing_are_closed() {
-    let gateway = Running::with("  limits: { timeout: 300ms }\n").await;
+    let gateway = Running::with("  limits: { timeout: 1s }\n").await;
     let mut silent = TcpStream::connect(gateway.address).await.unwrap();
     let mut dripping = TcpStream::connect(gateway.address).await.unwrap();
     dripping.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
     let begun = Instant::now();
-    for _ in 0..400 {
+    while dripping.write_all(b"x-drip: 1\r\n").await.is_ok() {
+        assert!(begun.elapsed() < PATIENCE, "a head may drip for {:?}", begun.elapsed());
         sleep(Duration::from_millis(50)).await;
-        if dripping.write_all(b"x-drip: 1\r\n").await.is_err() {
-            break;
-        }
     }
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     until_closed(&mut silent).await;
     // Between requests, too.
     let mut kept = TcpStream::connect(gateway.address).await.unwrap();
@@ -105,7 +102,7 @@ async fn a_head_that_drips_and_a_connection_that_says_nothing_are_closed() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_its_answer_is_cut() {
-    let gateway = Running::with("  limits: { timeout: 300ms, connections: 1 }\n").await;
+    let gateway = Running::with("  limits: { timeout: 2s, connections: 1 }\n").await;
     // More than the buffers of two sockets hold.
     let length = 32_000_000;
     gateway.host.put("orders", "large", &json!({ "text": "x".repeat(length) }));
@@ -216,7 +213,7 @@ async fn what_is_under_way_is_finished_when_the_gateway_stops() {
 
 #[tokio::test]
 async fn what_does_not_finish_in_time_is_cut_off_at_the_end() {
-    let gateway = Running::with("  limits: { timeout: 300ms, query_timeout: 60s }\n").await;
+    let gateway = Running::with("  limits: { timeout: 1s, query_timeout: 60s }\n").await;
     let mut stream = TcpStream::connect(gateway.address).await.unwrap();
     stream
         .write_all(b"GET /v1/read-models/orders?wait_for=ORDERS:1 HTTP/1.1\r\nhost: localhost\r\n\r\n")

@@ -36,7 +36,7 @@ fn two_emits(delivery: &Delivery) -> Commit {
 }
 
 async fn settled(world: &World) {
-    for _ in 0..100 {
+    for _ in 0..1000 {
         if world.broker.backlog(&route()).await.unwrap() == Backlog::default() {
             return;
         }

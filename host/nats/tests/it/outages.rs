@@ -11,7 +11,7 @@ use tidemill_core::port::{
 };
 use tokio::sync::Notify;
 
-use crate::server::{Server, World, commit, outgoing, payload, route};
+use crate::server::{PATIENCE, Server, World, commit, outgoing, payload, route};
 
 /// Commits until it succeeds, as the host does.
 async fn commit_all(world: &World, deliveries: &[Delivery]) {
@@ -57,7 +57,7 @@ async fn killing_the_server_loses_nothing_and_doubles_no_emit() {
     let killer = tokio::spawn(kill_often(server, 4, Arc::clone(&enough)));
 
     let mut seen = BTreeSet::new();
-    let deadline = Instant::now() + Duration::from_secs(90);
+    let deadline = Instant::now() + PATIENCE * 3;
     while seen.len() < EVENTS || !world.broker.backlog(&route()).await.is_ok_and(|left| left == Backlog::default()) {
         assert!(Instant::now() < deadline, "{} of {EVENTS} came", seen.len());
         if let Ok(deliveries) = world.source.pull(64).await {
@@ -83,7 +83,7 @@ async fn killing_the_server_counts_every_event_once_in_the_state() {
     let enough = Arc::new(Notify::new());
     let killer = tokio::spawn(kill_often(server, 4, Arc::clone(&enough)));
 
-    let deadline = Instant::now() + Duration::from_secs(90);
+    let deadline = Instant::now() + PATIENCE * 3;
     while !world.broker.backlog(&route()).await.is_ok_and(|left| left == Backlog::default()) {
         assert!(Instant::now() < deadline, "still open: {:?}", world.broker.backlog(&route()).await);
         for delivery in world.source.pull(8).await.unwrap_or_default() {
@@ -144,9 +144,10 @@ async fn while_the_server_is_away_every_call_ends_and_says_so() {
     let letter =
         async { unavailable(world.source.dead_letter(&delivery, delivery.message.clone()).await, "dead_letter") };
     let took = tokio::join!(publish, pull, get, backlog, park, letter);
-    assert!(took.1 < Duration::from_secs(3), "{took:?}");
+    // A pull waits for a second, the others for 10: more than these is the machine's.
+    assert!(took.1 < Duration::from_secs(9), "{took:?}");
     for each in [took.0, took.2, took.3, took.4, took.5] {
-        assert!(each < Duration::from_secs(13), "{took:?}");
+        assert!(each < Duration::from_secs(20), "{took:?}");
     }
 
     server.run();

@@ -1,18 +1,39 @@
 //! Streams and consumers that exist already.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tidemill_core::config::Start;
+use tidemill_core::message::Message;
 use tidemill_core::name::RouteName;
-use tidemill_core::port::{Admin, Broker, BrokerError, DeadLetterQuery};
+use tidemill_core::port::{Admin, Broker, BrokerError, DeadLetterQuery, Delivery, Source};
 use tidemill_core::subject::Subject;
 
-use crate::server::{Server, World, route, stream};
+use crate::server::{PATIENCE, Server, World, route, stream};
 
 async fn api(client: &async_nats::Client, call: &str, body: Value) -> Value {
     let answer = client.request(format!("$JS.API.{call}"), body.to_string().into()).await.unwrap();
     serde_json::from_slice(&answer.payload).unwrap()
+}
+
+async fn one(source: &Arc<dyn Source>) -> Delivery {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(delivery) = source.pull(1).await.unwrap().pop() {
+            return delivery;
+        }
+        assert!(Instant::now() < deadline, "nothing came");
+    }
+}
+
+/// Dead-letters the next event of a route.
+async fn bury(source: &Arc<dyn Source>, below: &Subject) {
+    let delivery = one(source).await;
+    let subject =
+        Subject::try_new(&format!("{below}.{}.{}", delivery.origin.stream, delivery.origin.sequence)).unwrap();
+    let record = Message { subject, ..delivery.message.clone() };
+    source.dead_letter(&delivery, record).await.unwrap();
 }
 
 #[tokio::test]
@@ -106,7 +127,7 @@ async fn dead_letters_go_where_the_subject_says_also_into_a_stream_of_the_users(
     routed.dead_letter = Subject::try_new("failed.here").unwrap();
     let source = world.broker.open(&routed).await.unwrap();
     world.publish(["poison".to_owned()]).await;
-    let delivery = source.pull(1).await.unwrap().remove(0);
+    let delivery = one(&source).await;
     let mut record = delivery.message.clone();
     record.subject = Subject::try_new("failed.here.IN.1").unwrap();
     source.dead_letter(&delivery, record).await.unwrap();
@@ -131,4 +152,83 @@ async fn dead_letters_never_go_into_what_the_route_reads() {
     let error = world.broker.open(&circular).await.err().unwrap();
     assert!(matches!(error, BrokerError::Incompatible(_)), "{error:?}");
     assert!(error.to_string().contains("which the route itself reads"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_that_start_at_the_same_time_can_store_their_dead_letters_at_once() {
+    let server = Server::start();
+    World::on(&server).await.publish(["poison".to_owned()]).await;
+    let mut hosts = Vec::new();
+    for host in 0..8 {
+        let broker = server.host().await;
+        hosts.push(tokio::spawn(async move {
+            for number in 0..12 {
+                let mut own = route();
+                own.name = RouteName::try_new(&format!("work-{host}-{number}")).unwrap();
+                own.dead_letter = Subject::try_new(&format!("dlq.work-{host}-{number}")).unwrap();
+                let source = broker.open(&own).await.unwrap();
+                bury(&source, &own.dead_letter).await;
+            }
+        }));
+    }
+    for host in hosts {
+        host.await.unwrap();
+    }
+    let query = DeadLetterQuery { route: None, after: 0, limit: 1000 };
+    assert_eq!(server.host().await.dead_letters(query).await.unwrap().len(), 8 * 12);
+    let retries = api(&server.raw().await, "STREAM.INFO.TIDEMILL_RETRY", json!({})).await;
+    assert_eq!(retries["state"]["messages"], 0, "nobody keeps the turn");
+}
+
+/// What happens to a server that changes a stream's subjects twice at the same time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subject_that_the_server_lists_and_does_not_listen_to_is_listed_anew() {
+    let server = Server::start();
+    let world = World::on(&server).await;
+    world.publish(["poison".to_owned()]).await;
+    let (one, other) = (server.raw().await, server.raw().await);
+    let settings = api(&one, "STREAM.INFO.TIDEMILL_DLQ", json!({})).await["config"].clone();
+    let with = |subjects: &[&str]| {
+        let mut settings = settings.clone();
+        settings["subjects"] = json!(subjects);
+        settings
+    };
+    let mut rounds = 0;
+    loop {
+        let update = "STREAM.UPDATE.TIDEMILL_DLQ";
+        let both = ["tidemill.dlq.>", "dlq.work.>", "another.>"];
+        let _ = tokio::join!(api(&one, update, with(&both[..1])), api(&other, update, with(&both)));
+        let listed = api(&one, "STREAM.INFO.TIDEMILL_DLQ", json!({})).await["config"]["subjects"].clone();
+        if listed == json!(both) && one.request("dlq.work.x", "".into()).await.is_err() {
+            break;
+        }
+        api(&one, update, with(&both[..1])).await;
+        api(&one, update, with(&both[..2])).await;
+        rounds += 1;
+        assert!(rounds < 10_000, "this server does not do that: what is tested here is not needed any more");
+    }
+    bury(&world.source, &route().dead_letter).await;
+    let query = DeadLetterQuery { route: None, after: 0, limit: 10 };
+    assert_eq!(world.broker.dead_letters(query).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_host_that_died_while_it_changed_the_subjects_holds_up_the_others_for_seconds_only() {
+    let server = Server::start();
+    let world = World::on(&server).await;
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Nats-TTL", "3s");
+    let raw = server.raw().await;
+    raw.request_with_headers("tidemill.sched.turn", headers, "another host's".into()).await.unwrap();
+    let begun = Instant::now();
+    let mut late = route();
+    late.name = RouteName::try_new("late").unwrap();
+    late.dead_letter = Subject::try_new("dlq.late").unwrap();
+    // What is listed already needs no turn.
+    world.broker.open(&route()).await.unwrap();
+    assert_eq!(api(&raw, "STREAM.INFO.TIDEMILL_RETRY", json!({})).await["state"]["messages"], 1);
+    world.broker.open(&late).await.unwrap();
+    assert!(begun.elapsed() > Duration::from_secs(2), "{:?}", begun.elapsed());
+    let listed = api(&raw, "STREAM.INFO.TIDEMILL_DLQ", json!({})).await["config"]["subjects"].clone();
+    assert_eq!(listed, json!(["tidemill.dlq.>", "dlq.work.>", "dlq.late.>"]));
 }

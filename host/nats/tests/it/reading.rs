@@ -7,7 +7,7 @@ use tidemill_core::name::StreamName;
 use tidemill_core::port::{Broker, BrokerError, ReadFrom, Reader, StreamBounds};
 use tidemill_core::subject::SubjectPattern;
 
-use crate::server::{Server, World, stream};
+use crate::server::{PATIENCE, Server, World, stream};
 use crate::unreadable;
 
 fn from(after: u64) -> ReadFrom {
@@ -20,7 +20,7 @@ fn from(after: u64) -> ReadFrom {
 
 /// Reads until `count` messages have come; an outage is waited out.
 async fn take(reader: &mut Box<dyn Reader>, count: usize) -> Vec<(u64, String)> {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + PATIENCE;
     let mut taken = Vec::new();
     while taken.len() < count {
         assert!(Instant::now() < deadline, "{} of {count} came", taken.len());
@@ -63,7 +63,7 @@ async fn while_the_server_is_away_a_reader_says_so_and_then_goes_on() {
     let mut reader = world.broker.read(from(0)).await.unwrap();
     take(&mut reader, 1).await;
     server.kill();
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     while !matches!(reader.next(10).await, Err(BrokerError::Unavailable { .. })) {
         assert!(Instant::now() < deadline, "it never noticed");
     }
@@ -126,7 +126,7 @@ async fn what_the_stream_no_longer_holds_is_passed_over() {
     server.raw().await.request("$JS.API.STREAM.PURGE.IN", "{}".into()).await.unwrap();
     assert_eq!(world.broker.bounds(&stream).await.unwrap(), StreamBounds { first: 6, last: 5 }, "empty");
     let mut reader = world.broker.read(from(0)).await.unwrap();
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     while reader.next(10).await.unwrap().through < 5 {
         assert!(Instant::now() < deadline, "it is never through with what was purged");
     }
@@ -175,7 +175,7 @@ async fn a_stream_that_is_removed_and_made_anew_is_not_read_on() {
         world.broker.provision(&[stream("IN", "in.>")]).await.unwrap();
         world.publish((1..=events).map(|number| format!("new {number}"))).await;
 
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         let refused = loop {
             assert!(Instant::now() < deadline, "it never noticed");
             match reader.next(10).await {

@@ -1,5 +1,6 @@
 //! A `nats-server` of the test's own, on a free port of the loopback, with a store of its own.
 
+use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,13 +13,16 @@ use tidemill_core::config::{NatsConfig, RouteConfig, Start, StreamConfig};
 use tidemill_core::envelope::Envelope;
 use tidemill_core::message::{Headers, Message};
 use tidemill_core::name::{RouteName, StreamName};
-use tidemill_core::port::{Admin, Broker, BrokerError, Commit, Delivery, Outgoing, Source};
+use tidemill_core::port::{Admin, Broker, BrokerError, Commit, Delivery, Outgoing, ReadFrom, Source};
 use tidemill_core::retry::RetryPolicy;
 use tidemill_core::subject::{Subject, SubjectPattern};
 use tidemill_nats::NatsBroker;
 
 /// Short enough to be sat out.
 pub(crate) const ACK_WAIT: Duration = Duration::from_secs(2);
+
+/// Far more than anything here takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server. Killed when dropped.
 pub(crate) struct Server {
@@ -65,8 +69,10 @@ impl Server {
             .spawn()
             .expect("nats-server starts");
         self.process = Some(process);
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(self.address).is_err() {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !answers(self.address) {
+            let ended = self.process.as_mut().and_then(|process| process.try_wait().unwrap());
+            assert!(ended.is_none(), "nats-server on {} has ended: {ended:?}", self.address);
             assert!(Instant::now() < deadline, "nats-server does not answer on {}", self.address);
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -90,7 +96,11 @@ impl Server {
 
     /// A host's broker, with an acknowledgement wait that can be sat out.
     pub(crate) async fn host(&self) -> Arc<NatsBroker> {
-        NatsBroker::connect_with_ack_wait(&self.config(), ACK_WAIT).await.unwrap()
+        self.host_that_waits(ACK_WAIT).await
+    }
+
+    pub(crate) async fn host_that_waits(&self, ack_wait: Duration) -> Arc<NatsBroker> {
+        NatsBroker::connect_with_ack_wait(&self.config(), ack_wait).await.unwrap()
     }
 
     /// A client that can do half of what a host does.
@@ -117,8 +127,19 @@ pub(crate) fn config(url: &str) -> NatsConfig {
     }
 }
 
+/// Below the ports that the system gives to outgoing connections: one of those may be taken before the server listens, and
+/// whoever tries one until it answers may end up connected with itself.
 pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    let free = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, fastrand::u16(10_000..30_000))).ok();
+    (0..1000).find_map(free).expect("a free port").local_addr().unwrap()
+}
+
+/// Whether a NATS server listens there.
+fn answers(address: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect(address) else { return false };
+    stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let mut greeting = [0; 5];
+    stream.read_exact(&mut greeting).is_ok() && &greeting == b"INFO "
 }
 
 fn binary() -> PathBuf {
@@ -147,30 +168,31 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn on(server: &Server) -> Self {
-        let broker = server.host().await;
+        Self::of(server.host().await).await
+    }
+
+    pub(crate) async fn of(broker: Arc<NatsBroker>) -> Self {
         broker.provision(&[stream("IN", "in.>"), stream("OUT", "out.>")]).await.unwrap();
         let source = broker.open(&route()).await.unwrap();
         Self { broker, source }
     }
 
-    /// What the output stream holds, in order.
+    /// What the output stream holds, in order. Read to its end, however long that takes.
     pub(crate) async fn output(&self) -> Vec<String> {
-        let mut reader = route();
-        reader.name = RouteName::try_new(&format!("reader-{}", fastrand::u64(..))).unwrap();
-        reader.stream = StreamName::try_new("OUT").unwrap();
-        reader.subjects = Vec::new();
-        // Nothing is acknowledged: everything must be in flight at once.
-        reader.max_in_flight = 100_000;
-        reader.dead_letter = Subject::try_new(&format!("dlq.{}", reader.name)).unwrap();
-        let source = self.broker.open(&reader).await.unwrap();
+        let stream = StreamName::try_new("OUT").unwrap();
+        let last = self.broker.bounds(&stream).await.unwrap().last;
+        let subjects = vec![SubjectPattern::try_new("out.>").unwrap()];
+        let mut reader = self.broker.read(ReadFrom { stream, subjects, after: 0 }).await.unwrap();
+        let deadline = Instant::now() + PATIENCE;
         let mut found = Vec::new();
-        loop {
-            let deliveries = source.pull(256).await.unwrap();
-            if deliveries.is_empty() {
-                return found;
-            }
-            found.extend(deliveries.iter().map(payload));
+        let mut through = 0;
+        while through < last {
+            assert!(Instant::now() < deadline, "through {through} of {last}");
+            let stretch = reader.next(256).await.unwrap();
+            found.extend(stretch.messages.iter().map(|it| String::from_utf8(it.message.payload.to_vec()).unwrap()));
+            through = stretch.through;
         }
+        found
     }
 
     pub(crate) async fn publish(&self, payloads: impl IntoIterator<Item = String>) {
@@ -182,7 +204,7 @@ impl World {
     }
 
     pub(crate) async fn take(&self, count: usize) -> Vec<Delivery> {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         let mut taken = Vec::new();
         while taken.len() < count {
             assert!(Instant::now() < deadline, "{} of {count} came", taken.len());

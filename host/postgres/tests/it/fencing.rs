@@ -7,8 +7,8 @@ use tidemill_core::read_model::{Claim, ReadModelStore as _, StoreError};
 use crate::proxy::Proxy;
 use crate::server::Server;
 use crate::world::{
-    LEASE, at, commit_in_the_end, config, config_in, connect, copy, granted, new_schema, note, projection, stored,
-    unavailable,
+    LEASE, PATIENCE, at, commit_in_the_end, config, config_in, connect, copy, granted, new_schema, note, projection,
+    stored, unavailable,
 };
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn a_host_that_was_stopped_past_its_lease_cannot_commit() {
 #[tokio::test]
 async fn a_claim_is_held_as_long_as_it_is_renewed() {
     let mut config = config(&Server::shared().url());
-    config.lease = Duration::from_secs(4);
+    config.lease = Duration::from_secs(8);
     let (a, b) = (connect(&config).await, connect(&config).await);
     assert!(a.renew_every().unwrap() <= config.lease / 2);
     let fence = granted(&a, "host-a").await;
@@ -81,7 +81,7 @@ async fn a_claim_waits_for_a_commit_that_is_about_to_be_done() {
     let claim = tokio::spawn(async move { granted(&b, "host-b").await });
     let waits =
         "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%' || $1 || '%projections%'";
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     let looking = server.raw().await;
     while looking.query(waits, &[&config.schema]).await.unwrap().is_empty() {
         assert!(Instant::now() < deadline && !claim.is_finished(), "the claim did not wait");
@@ -113,7 +113,7 @@ async fn a_host_that_is_cut_off_inside_of_a_commit_holds_up_nobody() {
     unavailable(cut_off.await.unwrap());
     proxy.end();
     // The host finds out by itself that it is not the one any more.
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         match a.commit(&old, &copy, note(3)).await {
             Err(StoreError::Fenced(_)) => break,

@@ -181,8 +181,11 @@ pub(crate) fn give_to_server(path: &Path) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
+/// Below the ports that the system gives to outgoing connections: one of those may be taken before the server listens, and
+/// whoever tries one until it answers may end up connected with itself.
 pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    let free = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, fastrand::u16(10_000..30_000))).ok();
+    (0..1000).find_map(free).expect("a free port").local_addr().unwrap()
 }
 
 /// PostgreSQL refuses to run as root.

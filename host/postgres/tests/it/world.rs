@@ -76,7 +76,7 @@ pub(crate) async fn stored(store: &PostgresStore, copy: &CopyId) -> (String, Pos
 
 pub(crate) async fn ask(store: &PostgresStore, copy: &CopyId) -> Result<usize, StoreError> {
     let query = Query { limit: 10, ..Query::default() };
-    store.query(copy, &notes(), &query, Duration::from_secs(1)).await.map(|found| found.documents.len())
+    store.query(copy, &notes(), &query, Duration::from_secs(10)).await.map(|found| found.documents.len())
 }
 
 pub(crate) fn unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> String {

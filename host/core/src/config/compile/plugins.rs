@@ -1,6 +1,7 @@
 //! `plugins`: the folder, and the settings by name.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -22,13 +23,18 @@ pub(super) fn compile(
     report: &mut Report,
 ) -> PluginsConfig {
     let file = file.map(|at| at.value).unwrap_or_default();
-    let mut plugins = BTreeMap::new();
+    let (mut plugins, mut projects) = (BTreeMap::new(), BTreeMap::new());
     for (name, settings) in file.settings.map_or(Vec::new(), |map| map.value.0) {
-        let plugin = settings.map(|settings| plugin(settings.value, report));
+        let mut project = None;
+        let plugin = settings.map(|mut settings| {
+            project = settings.value.project.take().map(|at| at.value);
+            plugin(settings.value, report)
+        });
         match PluginName::try_new(&name.value) {
             Err(error) => report.error(&name.place, error.to_string()),
             Ok(known) => {
                 check_use(&name, routes, projections, report);
+                projects.extend(project.map(|Text(dir)| (known.clone(), PathBuf::from(dir))));
                 plugins.extend(plugin.map(|plugin| (known, plugin)));
             }
         }
@@ -43,6 +49,7 @@ pub(super) fn compile(
         probation: probation(file.probation),
         trusted_keys: items(file.trusted_keys).map(|Text(key)| key).collect(),
         settings: plugins,
+        projects,
     }
 }
 

@@ -22,7 +22,7 @@ fn a_schema_that_applies_itself_a_billion_times_is_refused() {
         let start = Instant::now();
         let text = problems(&[("T.json", definitions(20, json!({ "type": "object" }), shape))]);
         assert!(text.starts_with("`T.json` applies more than 4096 schemas to the same value"), "{number}: {text}");
-        assert!(start.elapsed() < Duration::from_secs(5), "{number}: {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(60), "{number}: {:?}", start.elapsed());
 
         // Up to the bound it is only work.
         let schemas = schemas(&[("T.json", definitions(6, json!(true), shape))]);
@@ -66,7 +66,7 @@ fn explaining_a_circle_that_doubles_takes_no_time() {
     let start = Instant::now();
     let text = verdict(json!({ "type": "object", "allOf": twice }), bad.clone());
     assert_eq!(text, "/: expected data that matches the schema, found data that does not");
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
 
     let text = verdict(json!({ "type": "object", "properties": { "x": { "$ref": "#" } } }), bad);
     assert!(text.ends_with("expected an object, found 5"), "a simple circle is explained: {text}");
@@ -139,7 +139,7 @@ fn patterns_match_in_linear_time_or_are_refused() {
         let start = Instant::now();
         let passed = schemas.check(&event("T", None, None), Some(&data)).is_ok();
         // Milliseconds when optimised; what backtracks takes longer than the universe.
-        assert!(start.elapsed() < Duration::from_secs(5), "{pattern}: {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(60), "{pattern}: {:?}", start.elapsed());
         assert_eq!(passed, admitted, "{pattern}");
     }
     for bad in [
@@ -156,7 +156,7 @@ fn patterns_match_in_linear_time_or_are_refused() {
             let found = Schemas::compile(files(&[("T.json", schema)])).unwrap_err();
             assert_eq!(found.len(), 1);
             assert!(found[0].to_string().len() < 1000, "{}", found[0]);
-            assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+            assert!(start.elapsed() < Duration::from_secs(120), "{:?}", start.elapsed());
         }
     }
 }

@@ -1,0 +1,69 @@
+//! JavaScript and TypeScript: the SDK's own build script does the work, in Node. It checks types where TypeScript is installed, bundles
+//! with esbuild, and puts an engine around the bundle. What it needs besides Node comes with `npm install`.
+//!
+//! The recipe is the SDK's and not this file's, because half of it is JavaScript's business (what a bundle imports, where its lines
+//! come from), and because a project then also builds without us: `npx tidemill-build . --out plugin.wasm`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Output;
+use crate::bench::Bench;
+use crate::error::BuildError;
+use crate::tool::{Tool, Version};
+
+const NODE: Tool = Tool {
+    name: "node",
+    commands: &[&["node"], &["nodejs"]],
+    version: &["--version"],
+    at_least: Version(20, 0, 0),
+    install: "nvm install --lts",
+};
+
+const ESBUILD: Tool = Tool {
+    name: "esbuild",
+    commands: &[&["esbuild"]],
+    version: &["--version"],
+    // What knows the options that the SDK's build script uses.
+    at_least: Version(0, 25, 0),
+    install: INSTALL,
+};
+
+/// Of what npm brings this stands for all: componentize-qjs does not say its version, and whoever has one has the others.
+pub(super) const TOOLS: &[Tool] = &[NODE, ESBUILD];
+
+/// What brings a project's own tools and the SDK.
+pub(super) const INSTALL: &str = "npm install";
+
+/// The SDK's build script, below a folder where npm installs.
+const BUILD: &str = "node_modules/@tidemill/sdk/lib/build/main.js";
+
+/// Whether a project with a package.json is written in TypeScript.
+pub(super) fn is_typed(dir: &Path) -> bool {
+    let is_source = |entry: fs::DirEntry| entry.path().extension().is_some_and(|extension| extension == "ts");
+    let has_sources = |dir: PathBuf| fs::read_dir(dir).is_ok_and(|entries| entries.flatten().any(is_source));
+    dir.join("tsconfig.json").is_file() || has_sources(dir.join("src")) || has_sources(dir.to_owned())
+}
+
+pub(super) fn build(bench: &Bench<'_>) -> Result<Output, BuildError> {
+    let node = bench.tool(&NODE)?;
+    bench.tool(&ESBUILD)?;
+    let script = script(bench)?;
+    let component = bench.scratch()?.join("plugin.wasm");
+    let arguments = [script.as_os_str(), ".".as_ref(), "--out".as_ref(), component.as_os_str()];
+    let world = ["--world", bench.project.world().word()];
+    let step = bench.step(&node, arguments.into_iter().chain(world.iter().map(AsRef::as_ref)));
+    bench.run(step)?;
+    bench.read(&component).map(Output::Component)
+}
+
+/// Where the SDK is installed: for the project itself, or for what it is a part of.
+fn script(bench: &Bench<'_>) -> Result<PathBuf, BuildError> {
+    let dir = &bench.project.dir;
+    let dir = std::path::absolute(dir).map_err(|error| BuildError::Io { path: dir.clone(), error })?;
+    let found = dir.ancestors().map(|dir| dir.join(BUILD)).find(|script| script.is_file());
+    found.ok_or_else(|| BuildError::MissingPart {
+        missing: format!("building {} needs the SDK, which is not installed", bench.project.language.title()),
+        install: INSTALL.to_owned(),
+    })
+}

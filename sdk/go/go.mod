@@ -1,0 +1,3 @@
+module tidemill.dev/tidemill
+
+go 1.25
