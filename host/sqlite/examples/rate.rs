@@ -16,8 +16,8 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use tidemill_core::name::{CollectionName, ProjectionName, StreamName};
 use tidemill_core::read_model::{
-    Batch, Claim, Collection, Condition, CopyId, Direction, DocumentWrite, Fence, FieldPath, Index, IndexValue,
-    NewCopy, Operator, Positions, Query, ReadModelStore, Written,
+    Batch, Claim, Collection, Condition, CopyId, CopyReader, Direction, DocumentWrite, Fence, FieldPath, Index,
+    IndexValue, NewCopy, Operator, Positions, Query, ReadModelStore, Written,
 };
 use tidemill_sqlite::SqliteStore;
 

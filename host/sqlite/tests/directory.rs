@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use tidemill_core::name::{CollectionName, ProjectionName};
 use tidemill_core::read_model::{
-    Batch, Claim, Collection, CopyId, DocumentWrite, Fence, NewCopy, Positions, ReadModelStore, StoreError, Written,
+    Batch, Claim, Collection, CopyId, CopyReader, DocumentWrite, Fence, NewCopy, Positions, ReadModelStore, StoreError,
+    Written,
 };
 use tidemill_sqlite::SqliteStore;
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use tidemill_core::message::Headers;
 use tidemill_core::name::PluginName;
 use tidemill_core::port::{
-    Broker, BrokerError, Commit, Delivery, Outgoing, Revision, StateCommit, StateCommitted, StateWrite,
+    Admin, Broker, BrokerError, Commit, Delivery, Outgoing, Revision, StateCommit, StateCommitted, StateWrite,
 };
 
 use crate::server::{ACK_WAIT, Server, World, commit, outgoing, payload};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tidemill_core::read_model::{ReadModelStore as _, StoreError};
+use tidemill_core::read_model::{CopyReader as _, ReadModelStore as _, StoreError};
 use tidemill_postgres::PostgresStore;
 
 use crate::server::{Server, free_address};

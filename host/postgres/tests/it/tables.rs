@@ -1,6 +1,6 @@
 //! What is in the schema.
 
-use tidemill_core::read_model::ReadModelStore as _;
+use tidemill_core::read_model::{CopyReader as _, ReadModelStore as _};
 
 use crate::server::Server;
 use crate::world::{config, connect, copy, granted, note};
