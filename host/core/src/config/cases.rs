@@ -26,7 +26,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use super::diagnostic::{self, Diagnostics};
-use super::interpolate::MapLookup;
+use super::interpolate::Verbatim;
 use super::{RuntimeConfig, read, yaml};
 use crate::event::Event;
 use crate::name::PluginName;
@@ -181,9 +181,8 @@ impl GivenAnswer {
 /// The cases of a file, or everything that is wrong with it.
 pub fn load(text: &str, config: &RuntimeConfig) -> Result<Vec<Case>, Diagnostics> {
     let mut report = diagnostic::Report::default();
-    let lookup = MapLookup::default();
     let cases = yaml::parse(text, &mut report)
-        .and_then(|root| read::Reader { lookup: &lookup, report: &mut report }.read::<file::Cases>(&root))
+        .and_then(|root| read::Reader { lookup: &Verbatim, report: &mut report }.read::<file::Cases>(&root))
         .map(|file| compile::compile(file.value, config, &mut report));
     match cases {
         Some(cases) if report.is_empty() => Ok(cases),

@@ -15,7 +15,15 @@ pub trait Lookup {
     fn secret(&self, name: &str) -> Result<Secret, String>;
     /// The text of a file.
     fn file(&self, path: &str) -> Result<String, String>;
+    /// Whether there are references at all; without them `${` is two characters like any others.
+    fn replaces(&self) -> bool {
+        true
+    }
 }
+
+/// Nothing is replaced.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Verbatim;
 
 /// A lookup in given values; for tests, and for checking a file apart from its environment.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +31,24 @@ pub struct MapLookup {
     pub env: BTreeMap<String, String>,
     pub secrets: BTreeMap<String, Secret>,
     pub files: BTreeMap<String, String>,
+}
+
+impl Lookup for Verbatim {
+    fn env(&self, _name: &str) -> Option<String> {
+        None
+    }
+
+    fn secret(&self, _name: &str) -> Result<Secret, String> {
+        Err("nothing is replaced here".to_owned())
+    }
+
+    fn file(&self, _path: &str) -> Result<String, String> {
+        Err("nothing is replaced here".to_owned())
+    }
+
+    fn replaces(&self) -> bool {
+        false
+    }
 }
 
 impl Lookup for MapLookup {
@@ -51,6 +77,9 @@ pub(super) type Problem = (String, Option<String>);
 
 /// The text with every reference replaced.
 pub(super) fn interpolate(text: &str, lookup: &dyn Lookup, secrets: Secrets) -> Result<String, Vec<Problem>> {
+    if !lookup.replaces() {
+        return Ok(text.to_owned());
+    }
     let (mut resolved, mut problems) = (String::with_capacity(text.len()), Vec::new());
     let mut rest = text;
     while let Some(start) = rest.find("${") {

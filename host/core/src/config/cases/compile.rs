@@ -282,6 +282,7 @@ impl Compiler<'_> {
                 let line = line.map(|line| line.value.0 as usize);
                 Some(GivenEvent::File { subject, path: path.into(), line })
             }
+            _ if self.report.touches(place) => None,
             _ => {
                 let message = "expected one of `event`, `payload` and `file`";
                 let hint = "`- { subject: orders.created, event: { type: OrderCreated, data: { total: 5 } } }`";
@@ -335,7 +336,7 @@ impl Compiler<'_> {
             file.dead_letters.is_some(),
             file.routes.is_some(),
         ];
-        if !named.contains(&true) {
+        if !named.contains(&true) && !self.report.touches(place) {
             let hint = "name at least one of `outcome`, `emits`, `state`, `documents` and `dead_letters`";
             self.report.error_with_hint(place, "a case that expects nothing cannot fail", hint);
         }
@@ -415,7 +416,7 @@ impl Compiler<'_> {
             ("data_base64", data_base64),
         ];
         let fields: Vec<_> = named(fields);
-        if fields.is_empty() {
+        if fields.is_empty() && !self.report.touches(&place) {
             self.report.error(&place, "an emit of which nothing is expected; name `to`, `type` or `data`");
         }
         ExpectedEmit(fields)
@@ -423,7 +424,7 @@ impl Compiler<'_> {
 
     fn request(&mut self, At { value, place }: At<file::Request>) -> ExpectedRequest {
         let fields = named([("request", value.request), ("body", value.body)]);
-        if fields.is_empty() {
+        if fields.is_empty() && !self.report.touches(&place) {
             self.report.error(&place, "a request of which nothing is expected; name `request` or `body`");
         }
         ExpectedRequest(fields)
@@ -442,7 +443,7 @@ impl Compiler<'_> {
             fields.insert(usize::from(!fields.is_empty()), ("reason", Expected::Value(code.into())));
         }
         let error = error.map(|at| at.value);
-        if fields.is_empty() && error.is_none() {
+        if fields.is_empty() && error.is_none() && !self.report.touches(&place) {
             self.report.error(&place, "a dead letter of which nothing is expected; name `route` or `reason`");
         }
         ExpectedDeadLetter { fields, error }

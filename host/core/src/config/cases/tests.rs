@@ -92,13 +92,13 @@ error: x_test.yaml:8:13: tests[1].plugin: the plugin `refund` is used by `refund
 error: x_test.yaml:12:5: tests[2].subject: unknown field `subject`
   hint: the fields known here are `name`, `plugin`, `route`, `attempt`, `only`, `now`, `config`, `secrets`, `state`, `plugins`, `documents`, `http`, `events` and `expect`
 error: x_test.yaml:13:14: tests[2].events[0]: missing field `subject`: nobody knows which stream stores the event
-error: x_test.yaml:13:58: tests[2].events[1].subject: no stream of runtime.yaml stores `order.created`
+error: x_test.yaml:13:60: tests[2].events[1].subject: no stream of runtime.yaml stores `order.created`
   hint: the streams are `ORDERS` and `PAYMENTS`
 error: x_test.yaml:14:24: tests[2].expect.outcome: `outcome` belongs to a case with a `plugin`
   hint: what became of the events is said by `emits`, `dead_letters` and `routes`
 error: x_test.yaml:14:41: tests[2].expect.documents: `{}` admits everything, so it cannot fail
   hint: `documents: { $exactly: {} }` says that there is none
-error: x_test.yaml:17:22: tests[3].events[0].event: the event has no `type`
+error: x_test.yaml:17:23: tests[3].events[0].event: attribute `type` is missing: expected a text of 1 to 1024 bytes
 error: x_test.yaml:18:13: tests[3].expect: a case that expects nothing cannot fail
   hint: name at least one of `outcome`, `emits`, `state`, `documents` and `dead_letters`
 error: x_test.yaml:22:24: tests[4].expect.outcome: expected an outcome for each of the 2 events, found 1
@@ -223,7 +223,7 @@ tests:
       - { subject: orders.created, event: { type: OrderCreated } }   # an order
     expect:
       emits:
-        - { to: a, data: { $exactly: "$5" } }
+        - { to: a, data: { $exactly: $5 } }
         - { data: $any }
       dead_letters: [{ route: payments, reason: trap, error: "boom: at last" }]
     # Behind it.
@@ -233,7 +233,7 @@ tests:
     expect:
       emits:
         - { to: b, type: B, data: { m: 3, n: 2 } }
-        - { to: a, data: { $exactly: "$5" } }
+        - { to: a, data: { $exactly: $5 } }
       dead_letters: [{ route: payments, reason: trap, error: "boom: at last" }]
 "#
     );
