@@ -109,8 +109,9 @@ impl Default for CompileLimits {
             memory: 3 << 30,
             // It takes tens of seconds on a slow core.
             cpu: Duration::from_secs(120),
-            // More than the CPU time, because the child is nice to everybody else.
-            wall: Duration::from_secs(180),
+            // Far more than the CPU time, because the child is nice to everybody else: a host that is busy must not refuse a plugin
+            // that an idle one takes.
+            wall: Duration::from_secs(600),
             // Machine code is about three times as large as the Wasm that it comes from, which has at most 64 MiB.
             code: 256 << 20,
         }

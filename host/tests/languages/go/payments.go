@@ -81,6 +81,10 @@ func record(ctx *tidemill.Context, event tidemill.Event[Payment]) error {
 }
 
 func validate(payment Payment) error {
+	// A field that is not there is no misfit in Go, it has its zero value.
+	if payment.ID == "" || payment.Account == "" || payment.Items == nil {
+		return tidemill.Reject("a payment has an id, an account and items")
+	}
 	var sum int64
 	for _, item := range payment.Items {
 		sum += item.Quantity * item.UnitPrice

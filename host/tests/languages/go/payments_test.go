@@ -74,3 +74,8 @@ func TestAPanicLeavesNothingBehind(t *testing.T) {
 	run := tidemilltest.NewHandler(t, record).Handle(requested(payment))
 	run.AssertPanicked("boom").AssertNoEmits().AssertState("balance/a-7", nil)
 }
+
+func TestWhatIsIncompleteIsRejected(t *testing.T) {
+	event := tidemilltest.Event{Kind: "PaymentRequested", Data: map[string]any{"payment_id": "p-9"}}
+	tidemilltest.NewHandler(t, record).Handle(event).AssertRejected("a payment has an id, an account and items")
+}
