@@ -143,6 +143,8 @@ pub(super) async fn an_answer_and_its_positions_are_of_one_moment(table: Table) 
     };
     let mut moments = std::collections::BTreeSet::new();
     while !done.load(Ordering::Acquire) {
+        // A store that answers at once would never let the writer run.
+        tokio::task::yield_now().await;
         let found = table.ask(&copy, &Query { sort: vec![TOTAL], ..all() }).await;
         let (document, at) = table.store.get(&copy, &Table::orders(), "a").await.unwrap();
         let Some(stands) = found.positions.values().next() else { continue };
