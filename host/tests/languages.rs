@@ -97,7 +97,7 @@ fn begin(new: &New) {
             run(&project, "sh", &["-c", command]);
         }
         let built = run(&project, env!("CARGO_BIN_EXE_tidemill"), &["build", "--out", "../plugins"]);
-        assert!(built.contains(&format!("{kind}@0.1.0")), "{built}");
+        assert!(built.contains(&format!("{kind}@0.2.0")), "{built}");
         assert!(dir.path().join(format!("plugins/{name}.wasm")).is_file());
     }
 }

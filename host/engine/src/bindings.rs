@@ -18,8 +18,8 @@ wasmtime::component::bindgen!({
         package tidemill:engine;
 
         world everything {
-            include tidemill:plugin/handler@0.1.0;
-            include tidemill:plugin/projection-with-queries@0.1.0;
+            include tidemill:plugin/handler@0.2.0;
+            include tidemill:plugin/projection-with-queries@0.2.0;
         }
     ",
     world: "tidemill:engine/everything",
@@ -32,3 +32,23 @@ wasmtime::component::bindgen!({
     },
     exports: { default: async },
 });
+
+/// The exports of version 0.1.0. Its types are those of today; its imports are linked in [`imports`](mod@crate::imports).
+pub mod v0_1 {
+    wasmtime::component::bindgen!({
+        path: "../../wit/frozen/0.1.0",
+        inline: "
+            package tidemill:engine;
+
+            world exports {
+                export tidemill:plugin/event-handler@0.1.0;
+                export tidemill:plugin/event-projection@0.1.0;
+                export tidemill:plugin/queries@0.1.0;
+            }
+        ",
+        world: "tidemill:engine/exports",
+        ownership: Borrowing { duplicate_if_necessary: true },
+        with: { "tidemill:plugin/types@0.1.0": crate::bindings::tidemill::plugin::types },
+        exports: { default: async },
+    });
+}

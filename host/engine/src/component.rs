@@ -13,10 +13,14 @@ use wasmtime::component::Component;
 use crate::compiler::CompileError;
 
 /// The contract's package.
-const PACKAGE: &str = "tidemill:plugin";
+pub(crate) const PACKAGE: &str = "tidemill:plugin";
 
-/// Its version that this host offers.
-const VERSION: &str = "0.1.0";
+/// Its version that is current: what the SDKs of today are built from.
+const VERSION: &str = "0.2.0";
+
+/// Its versions that this host serves side by side, the newest first. A component that was built against one of them runs; of what
+/// came later it knows nothing and misses nothing. `wit/frozen` holds the text of those that are not current.
+pub(crate) const SERVED: [&str; 2] = [VERSION, "0.1.0"];
 
 /// Outgoing requests; linked where they are granted.
 const HTTP: &str = "wasi:http";
@@ -25,7 +29,7 @@ const HTTP: &str = "wasi:http";
 const QUERIES: &str = "queries";
 
 /// The same, in full.
-pub(crate) const QUERIES_EXPORT: &str = "tidemill:plugin/queries@0.1.0";
+pub(crate) const QUERIES_EXPORT: &str = "tidemill:plugin/queries@0.2.0";
 
 /// What may be imported of the contract, and by whom. `types` comes with the others.
 const CONTRACT_IMPORTS: [(&str, &[Role]); 7] = [
@@ -98,7 +102,8 @@ pub enum LoadError {
     )]
     WrongRole { found: Role, expected: Role },
     #[error(
-        "exports `{PACKAGE}/{interface}` in version {offered}, this host calls version {VERSION}; build it with an SDK of that version"
+        "exports `{PACKAGE}/{interface}` in version {offered}, this host calls versions {}; build it with an SDK of one of them",
+        served()
     )]
     WrongVersion { interface: &'static str, offered: String },
     #[error(
@@ -140,6 +145,11 @@ impl Names {
 
     pub(crate) fn answer_queries(&self) -> bool {
         ours(&self.exports).any(|it| it.name == QUERIES)
+    }
+
+    /// Whether the component was built against this version of the contract, or one that differs in the last number.
+    pub(crate) fn is_of_version(&self, role: Role, version: &str) -> bool {
+        ours(&self.exports).any(|it| it.name == export(role) && it.is_in_track(version))
     }
 
     pub(crate) fn use_http(&self) -> bool {
@@ -235,11 +245,7 @@ fn check_exports(exports: &[String], role: Role) -> Result<(), LoadError> {
 }
 
 fn check_version(interface: &'static str, it: &Interface<'_>) -> Result<(), LoadError> {
-    if it.version == VERSION {
-        Ok(())
-    } else {
-        Err(LoadError::WrongVersion { interface, offered: it.version.to_owned() })
-    }
+    if it.is_served() { Ok(()) } else { Err(LoadError::WrongVersion { interface, offered: it.version.to_owned() }) }
 }
 
 /// Why an import cannot be satisfied; `None` if it can.
@@ -278,8 +284,8 @@ fn contract_refusal(import: &str, it: &Interface<'_>, role: Role) -> Option<Stri
             _ => "a handler has no read model; `state` is what it may keep, and a projection is what fills collections",
         };
         Some(format!("`{import}`: {why}; {}", offered(role)))
-    } else if !it.is_in_track(VERSION) {
-        Some(format!("`{import}`: this host offers version {VERSION}; build it with an SDK of that version"))
+    } else if !it.is_served() {
+        Some(format!("`{import}`: this host offers versions {}; build it with an SDK of one of them", served()))
     } else {
         None
     }
@@ -316,9 +322,15 @@ fn caller(role: Role) -> &'static str {
     }
 }
 
-/// The name of a role's world, with its version.
-pub(crate) fn world(role: Role) -> String {
-    format!("{}@{VERSION}", noun(role))
+/// The name of a role's world, with the version that the component was built against.
+pub(crate) fn world(role: Role, exports: &[String]) -> String {
+    let entry = ours(exports).find(|it| it.name == export(role));
+    format!("{}@{}", noun(role), entry.map_or(VERSION, |it| it.version))
+}
+
+/// The served versions, in words.
+fn served() -> String {
+    SERVED.join(" and ")
 }
 
 fn ours(exports: &[String]) -> impl Iterator<Item = Interface<'_>> {
@@ -341,6 +353,10 @@ impl<'a> Interface<'a> {
 
     fn is_state(&self) -> bool {
         self.package == PACKAGE && self.name == "state"
+    }
+
+    fn is_served(&self) -> bool {
+        SERVED.iter().any(|version| self.is_in_track(version))
     }
 
     /// Whether wasmtime would link it to `offered`, a version below 1: the first two numbers must be the same.
@@ -384,6 +400,7 @@ mod tests {
     #[test]
     fn imports_are_offered_by_name_and_version() {
         for offered in [
+            "tidemill:plugin/emit@0.2.0",
             "tidemill:plugin/emit@0.1.0",
             "tidemill:plugin/types@0.1.3",
             "wasi:cli/environment@0.2.12",
@@ -393,9 +410,10 @@ mod tests {
             assert_eq!(refusal(offered, Role::Handler), None);
         }
         for (import, reason) in [
-            ("tidemill:plugin/emit@0.2.0", "offers version 0.1.0"),
-            ("tidemill:plugin/read-model@0.1.0", "a handler has no read model"),
-            ("tidemill:plugin/mail@0.1.0", "there is no such import; a handler may import `emit`, `state`,"),
+            ("tidemill:plugin/emit@0.3.0", "offers versions 0.2.0 and 0.1.0"),
+            ("tidemill:plugin/emit@1.0.0", "offers versions 0.2.0 and 0.1.0"),
+            ("tidemill:plugin/read-model@0.2.0", "a handler has no read model"),
+            ("tidemill:plugin/mail@0.2.0", "there is no such import; a handler may import `emit`, `state`,"),
             ("wasi:http/incoming-handler@0.2.10", "called with events, not with requests"),
             ("wasi:sockets/types@0.3.0", "plugins have no network"),
             ("wasi:cli/environment@0.3.0", "of WASI 0.2"),

@@ -1,4 +1,4 @@
-//! What a guest may ask of the host, one file per interface of `wit/`.
+//! What a guest may ask of the host, one file per interface of `wit/`, and [`link`] for the names under which a guest finds it.
 //!
 //! An import answers or collects; it carries nothing out. What a guest can meet is a WIT `result`; a trap is for a broken
 //! contract only.
@@ -6,13 +6,13 @@
 mod config;
 mod emit;
 mod host;
+mod link;
 mod log;
 mod read_model;
 mod state;
 
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::Linker;
 
-use crate::bindings::{Everything, tidemill::plugin::types};
 use crate::component::Names;
 use crate::guest::Guest;
 
@@ -38,7 +38,7 @@ pub(crate) fn linkers(engine: &wasmtime::Engine) -> wasmtime::Result<Linkers> {
 fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    Everything::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+    link::contract(&mut linker)?;
     Ok(linker)
 }
 
@@ -48,5 +48,3 @@ impl Linkers {
         if names.use_http() { &self.http } else { &self.plain }
     }
 }
-
-impl types::Host for Guest {}

@@ -55,9 +55,10 @@ pub struct Description {
 // === impl Description ===
 
 impl Description {
-    /// The world that it was loaded as, with the contract's version: `handler@0.1.0`, `projection@0.1.0`.
+    /// The world that it was loaded as, with the version of the contract that it was built against: `handler@0.2.0`,
+    /// `projection@0.1.0`.
     pub fn world(&self) -> String {
-        component::world(self.role)
+        component::world(self.role, &self.exports)
     }
 }
 

@@ -61,7 +61,7 @@ fn a_plugin_that_could_not_be_loaded_yet_is_audited_and_its_snippet_makes_it_loa
     assert_eq!(home.run(&["check"]).code, 78, "state is not granted yet");
     let ran = home.run(&["plugins", "audit", "order-analytics", "--events", "orders.jsonl"]);
     assert_eq!(ran.code, 0, "{}", ran.err);
-    for part in ["30 events, 30 calls, 0 failed", "tidemill:plugin/state@0.1.0", "state   state: true"] {
+    for part in ["30 events, 30 calls, 0 failed", "tidemill:plugin/state@0.2.0", "state   state: true"] {
         assert!(ran.out.contains(part), "{part:?} in:\n{}", ran.out);
     }
     let snippet = "    order-analytics:\n      state: true";

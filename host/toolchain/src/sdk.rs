@@ -9,6 +9,7 @@ use tidemill_core::config::manifest::Language;
 #[derive(RustEmbed)]
 #[folder = "../../wit"]
 #[include = "*.wit"]
+#[exclude = "frozen/*"]
 struct Contract;
 
 #[derive(RustEmbed)]

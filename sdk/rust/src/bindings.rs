@@ -23,10 +23,10 @@ pub mod projection {
         path: "wit",
         world: "projection",
         with: {
-            "tidemill:plugin/types@0.1.0": ::tidemill_sdk::bindings::tidemill::plugin::types,
-            "tidemill:plugin/log@0.1.0": ::tidemill_sdk::bindings::tidemill::plugin::log,
-            "tidemill:plugin/config@0.1.0": ::tidemill_sdk::bindings::tidemill::plugin::config,
-            "tidemill:plugin/host@0.1.0": ::tidemill_sdk::bindings::tidemill::plugin::host,
+            "tidemill:plugin/types@0.2.0": ::tidemill_sdk::bindings::tidemill::plugin::types,
+            "tidemill:plugin/log@0.2.0": ::tidemill_sdk::bindings::tidemill::plugin::log,
+            "tidemill:plugin/config@0.2.0": ::tidemill_sdk::bindings::tidemill::plugin::config,
+            "tidemill:plugin/host@0.2.0": ::tidemill_sdk::bindings::tidemill::plugin::host,
         },
         pub_export_macro: true,
         export_macro_name: "export_projection",
@@ -42,11 +42,11 @@ pub mod queries {
             package tidemill:sdk;
 
             world queries {
-                export tidemill:plugin/queries@0.1.0;
+                export tidemill:plugin/queries@0.2.0;
             }
         ",
         world: "tidemill:sdk/queries",
-        with: { "tidemill:plugin/types@0.1.0": ::tidemill_sdk::bindings::tidemill::plugin::types },
+        with: { "tidemill:plugin/types@0.2.0": ::tidemill_sdk::bindings::tidemill::plugin::types },
         pub_export_macro: true,
         export_macro_name: "export_queries",
         default_bindings_module: "::tidemill_sdk::bindings::queries",

@@ -8,6 +8,10 @@ fn texts(folder: &Path) -> io::Result<BTreeMap<String, String>> {
     let mut texts = BTreeMap::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
+        // Older versions are the host's to know.
+        if entry.file_type()?.is_dir() {
+            continue;
+        }
         texts.insert(entry.file_name().to_string_lossy().into_owned(), fs::read_to_string(entry.path())?);
     }
     Ok(texts)

@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+use std::time::Instant;
+
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -38,6 +40,16 @@ impl Host for Guest {
         // Neither names nor numbers hold a zero byte, so no two combinations read the same.
         let text = format!("{}\0{}\0{}\0{name}", settings.route, origin.stream, origin.sequence);
         Ok(Uuid::new_v5(&STABLE_ID_NAMESPACE, text.as_bytes()).to_string())
+    }
+
+    fn time_left(&mut self) -> wasmtime::Result<u32> {
+        let Some(call) = &self.call else { return Ok(0) };
+        let left = match &self.props {
+            // On a stage time stands still.
+            Some(_) => call.settings.timeout,
+            None => self.deadline.saturating_duration_since(Instant::now()),
+        };
+        Ok(u32::try_from(left.as_millis()).unwrap_or(u32::MAX))
     }
 
     fn random(&mut self, length: u32) -> wasmtime::Result<Vec<u8>> {

@@ -47,7 +47,7 @@ async fn a_component_that_is_cut_off_anywhere_is_refused() {
                 let told = why.to_string();
                 let known = told.starts_with("is damaged, incomplete, or needs a WebAssembly feature that is switched off")
                     // Cut between two sections it is a whole component, of another world.
-                    || told.starts_with("does not export `tidemill:plugin/event-handler@0.1.0`");
+                    || told.starts_with("does not export `tidemill:plugin/event-handler@0.2.0`");
                 assert!(known, "cut after {length} of {}: {told}", component.len());
             }
         }

@@ -26,7 +26,7 @@ async fn state_is_refused_at_load_unless_granted() {
     assert_eq!(
         refusal(&component, &PluginConfig::default()),
         "imports what is not granted to it:\n  \
-         - `tidemill:plugin/state@0.1.0`: `plugins.settings.guest.state: true` in runtime.yaml would grant it"
+         - `tidemill:plugin/state@0.2.0`: `plugins.settings.guest.state: true` in runtime.yaml would grant it"
     );
     assert!(try_load(&component, &PluginConfig { state: true, ..PluginConfig::default() }).is_ok());
 }

@@ -11,24 +11,24 @@ use wit_parser::{Resolve, WorldId};
 
 /// Imports of a guest, by interface.
 pub(crate) const EMIT: &str = r#"
-    (import "tidemill:plugin/emit@0.1.0" "emit" (func $emit_raw (param i32 i32)))"#;
+    (import "tidemill:plugin/emit@0.2.0" "emit" (func $emit_raw (param i32 i32)))"#;
 pub(crate) const LOG: &str = r#"
-    (import "tidemill:plugin/log@0.1.0" "write" (func $log_raw (param i32 i32 i32 i32 i32)))"#;
+    (import "tidemill:plugin/log@0.2.0" "write" (func $log_raw (param i32 i32 i32 i32 i32)))"#;
 pub(crate) const CONFIG: &str = r#"
-    (import "tidemill:plugin/config@0.1.0" "get" (func $config_get (param i32 i32 i32)))"#;
+    (import "tidemill:plugin/config@0.2.0" "get" (func $config_get (param i32 i32 i32)))"#;
 pub(crate) const HOST: &str = r#"
-    (import "tidemill:plugin/host@0.1.0" "now" (func $now (param i32)))
-    (import "tidemill:plugin/host@0.1.0" "stable-id" (func $stable_id (param i32 i32 i32)))
-    (import "tidemill:plugin/host@0.1.0" "random" (func $random (param i32 i32)))"#;
+    (import "tidemill:plugin/host@0.2.0" "now" (func $now (param i32)))
+    (import "tidemill:plugin/host@0.2.0" "stable-id" (func $stable_id (param i32 i32 i32)))
+    (import "tidemill:plugin/host@0.2.0" "random" (func $random (param i32 i32)))"#;
 pub(crate) const STATE: &str = r#"
-    (import "tidemill:plugin/state@0.1.0" "get" (func $state_get (param i32 i32 i32)))
-    (import "tidemill:plugin/state@0.1.0" "put" (func $state_put (param i32 i32 i32 i32 i32)))"#;
+    (import "tidemill:plugin/state@0.2.0" "get" (func $state_get (param i32 i32 i32)))
+    (import "tidemill:plugin/state@0.2.0" "put" (func $state_put (param i32 i32 i32 i32 i32)))"#;
 
 pub(crate) const READ_MODEL: &str = r#"
-    (import "tidemill:plugin/read-model@0.1.0" "get" (func $get (param i32 i32 i32 i32 i32)))
-    (import "tidemill:plugin/read-model@0.1.0" "put" (func $put (param i32 i32 i32 i32 i32 i32 i32)))
-    (import "tidemill:plugin/read-model@0.1.0" "delete" (func $delete (param i32 i32 i32 i32 i32)))
-    (import "tidemill:plugin/read-model@0.1.0" "find" (func $find_raw
+    (import "tidemill:plugin/read-model@0.2.0" "get" (func $get (param i32 i32 i32 i32 i32)))
+    (import "tidemill:plugin/read-model@0.2.0" "put" (func $put (param i32 i32 i32 i32 i32 i32 i32)))
+    (import "tidemill:plugin/read-model@0.2.0" "delete" (func $delete (param i32 i32 i32 i32 i32)))
+    (import "tidemill:plugin/read-model@0.2.0" "find" (func $find_raw
         (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#;
 
 pub(crate) const CLOCK: &str = r#"
@@ -91,7 +91,7 @@ const WORLD: &str = r#"
     package test:guest;
     interface things { resource thing { constructor(); } }
     world guest {
-        include tidemill:plugin/handler@0.1.0;
+        include tidemill:plugin/handler@0.2.0;
         import wasi:clocks/monotonic-clock@0.2.6;
         import wasi:random/random@0.2.6;
         import wasi:cli/stdout@0.2.6;
@@ -113,7 +113,7 @@ const RUNTIME: &str = r#"
         (local.set $at (i32.and (i32.add (global.get $top) (i32.const 7)) (i32.const -8)))
         (global.set $top (i32.add (local.get $at) (local.get $size)))
         (local.get $at))
-    (func (export "cabi_post_tidemill:plugin/event-handler@0.1.0#handle") (param i32)
+    (func (export "cabi_post_tidemill:plugin/event-handler@0.2.0#handle") (param i32)
         (loop $again (br_if $again (global.get $spin_in_post_return)))
         (global.set $top (i32.const 65536)))
     (func $ok (result i32)
@@ -156,11 +156,11 @@ const LOG_HELPER: &str = r#"
 /// the address of the result) if it answers queries.
 pub(crate) fn projection(imports: &[&str], fields: &str) -> Vec<u8> {
     let queries = fields.contains("(func $query");
-    let export = if queries { r#"(export "tidemill:plugin/queries@0.1.0#query" (func $query))"# } else { "" };
+    let export = if queries { r#"(export "tidemill:plugin/queries@0.2.0#query" (func $query))"# } else { "" };
     let world = if queries { "projection-with-queries" } else { "projection" };
     let text = module(imports, RUNTIME, &format!("{fields} {export}"))
-        .replace("event-handler@0.1.0#handle", "event-projection@0.1.0#apply");
-    encode(&wat::parse_str(text).unwrap(), &contract("0.1.0"), world)
+        .replace("event-handler@0.2.0#handle", "event-projection@0.2.0#apply");
+    encode(&wat::parse_str(text).unwrap(), &contract("0.2.0"), world)
 }
 
 /// A projection whose body is this expression.
@@ -171,7 +171,7 @@ pub(crate) fn applying(imports: &[&str], body: &str) -> Vec<u8> {
 /// A handler component. `fields` are module fields that define `$handle`, from the address of the event and context to
 /// the address of the result. Addresses from 1000 to 60000 are theirs.
 pub(crate) fn handler(imports: &[&str], fields: &str) -> Vec<u8> {
-    encode(&wat::parse_str(module(imports, RUNTIME, fields)).unwrap(), &contract("0.1.0"), "handler")
+    encode(&wat::parse_str(module(imports, RUNTIME, fields)).unwrap(), &contract("0.2.0"), "handler")
 }
 
 fn module(imports: &[&str], runtime: &str, fields: &str) -> String {
@@ -180,14 +180,14 @@ fn module(imports: &[&str], runtime: &str, fields: &str) -> String {
         helpers.iter().filter(|(import, _)| imports.contains(import)).map(|(_, text)| *text).collect();
     format!(
         r#"(module {} {runtime} {helpers} {fields}
-            (export "tidemill:plugin/event-handler@0.1.0#handle" (func $handle)))"#,
+            (export "tidemill:plugin/event-handler@0.2.0#handle" (func $handle)))"#,
         imports.concat()
     )
 }
 
 /// A handler that imports WASI too and exports a resource of its own, in the words of [`WORLD`].
 pub(crate) fn wasi_handler(imports: &[&str], fields: &str) -> Vec<u8> {
-    let mut resolve = contract("0.1.0");
+    let mut resolve = contract("0.2.0");
     resolve.push_str("wasi.wit", WASI).unwrap();
     resolve.push_str("world.wit", WORLD).unwrap();
     let exports_a_resource = imports.contains(&RESOURCE);
@@ -200,7 +200,7 @@ pub(crate) fn handler_with_allocator(imports: &[&str], allocate: &str, fields: &
     let begin = RUNTIME.find("(local $at i32)").unwrap();
     let end = RUNTIME.find("(func (export \"cabi_post").unwrap();
     let runtime = format!("{}{allocate})\n{}", &RUNTIME[..begin], &RUNTIME[end..]);
-    encode(&wat::parse_str(module(imports, &runtime, fields)).unwrap(), &contract("0.1.0"), "handler")
+    encode(&wat::parse_str(module(imports, &runtime, fields)).unwrap(), &contract("0.2.0"), "handler")
 }
 
 /// A handler with debug information, as if it had been written in `guest.wat`.
@@ -210,7 +210,7 @@ pub(crate) fn handler_with_lines(fields: &str) -> Vec<u8> {
         .generate_dwarf(wat::GenerateDwarf::Full)
         .parse_str(Some(Path::new("guest.wat")), text)
         .unwrap();
-    encode(&core, &contract("0.1.0"), "handler")
+    encode(&core, &contract("0.2.0"), "handler")
 }
 
 /// A handler whose body is this expression.
@@ -226,16 +226,21 @@ pub(crate) fn dummy(resolve: &Resolve, world: &str) -> Vec<u8> {
     encode(&core, resolve, world)
 }
 
-/// The repository's contract, under another version if one is given.
+/// The repository's contract, under another version if one is given; under that of a frozen one, the frozen one.
 pub(crate) fn contract(version: &str) -> Resolve {
     // The tests of another package use this file too.
     let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     let dir = above.map(|dir| dir.join("wit")).find(|dir| dir.is_dir()).unwrap();
+    let frozen = dir.join("frozen").join(version);
+    let dir = if frozen.is_dir() { frozen } else { dir };
     let mut text = format!("package tidemill:plugin@{version};\n");
     let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    for file in files {
-        text.push_str(&std::fs::read_to_string(file).unwrap().replace("package tidemill:plugin@0.1.0;", ""));
+    for file in files.into_iter().filter(|file| file.is_file()) {
+        let file = std::fs::read_to_string(file).unwrap();
+        let (package, rest) = file.split_once(";\n").unwrap();
+        assert!(package.starts_with("package tidemill:plugin@"));
+        text.push_str(rest);
     }
     let mut resolve = Resolve::default();
     resolve.push_str("contract.wit", &text).unwrap();

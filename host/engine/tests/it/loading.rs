@@ -21,8 +21,8 @@ async fn a_handler_is_described() {
     assert_eq!(plugin.digest(), description.digest);
     assert!(description.digest.starts_with("sha256:") && description.digest.len() == 71);
     assert_eq!(description.size, component.len());
-    assert!(description.imports.contains(&"tidemill:plugin/emit@0.1.0".to_owned()), "{description:?}");
-    assert_eq!(description.exports, ["tidemill:plugin/event-handler@0.1.0"]);
+    assert!(description.imports.contains(&"tidemill:plugin/emit@0.2.0".to_owned()), "{description:?}");
+    assert_eq!(description.exports, ["tidemill:plugin/event-handler@0.2.0"]);
     assert!(!plugin.uses_state());
     assert!(load(&answering(&[STATE], "(call $ok)")).uses_state());
 }
@@ -57,18 +57,18 @@ async fn a_component_of_another_world_is_refused() {
     empty.push_str("empty.wit", "package acme:tool; world tool { export run: func(); }").unwrap();
     assert_eq!(
         refusal(&dummy(&empty, "tool")),
-        "does not export `tidemill:plugin/event-handler@0.1.0`, so it is not a handler; it exports `run`"
+        "does not export `tidemill:plugin/event-handler@0.2.0`, so it is not a handler; it exports `run`"
     );
     assert_eq!(
-        refusal(&dummy(&contract("0.2.0"), "handler")),
-        "exports `tidemill:plugin/event-handler` in version 0.2.0, this host calls version 0.1.0; build it with an SDK of \
-         that version"
+        refusal(&dummy(&contract("0.3.0"), "handler")),
+        "exports `tidemill:plugin/event-handler` in version 0.3.0, this host calls versions 0.2.0 and 0.2.0; build it with an SDK of \
+         one of them"
     );
 }
 
 #[tokio::test]
 async fn all_imports_that_are_not_offered_are_listed() {
-    let mut resolve = contract("0.1.0");
+    let mut resolve = contract("0.2.0");
     resolve.push_str("http.wit", "package wasi:http@0.2.10; interface outgoing-handler { handle: func(); } interface incoming-handler { handle: func(); }").unwrap();
     resolve
         .push_str(
@@ -77,10 +77,10 @@ async fn all_imports_that_are_not_offered_are_listed() {
              interface send { send: func(); }
              world needy {
                  import send;
-                 import tidemill:plugin/state@0.1.0;
+                 import tidemill:plugin/state@0.2.0;
                  import wasi:http/outgoing-handler@0.2.10;
                  import wasi:http/incoming-handler@0.2.10;
-                 export tidemill:plugin/event-handler@0.1.0;
+                 export tidemill:plugin/event-handler@0.2.0;
              }",
         )
         .unwrap();
@@ -90,7 +90,7 @@ async fn all_imports_that_are_not_offered_are_listed() {
     assert!(told.contains("\n  - `acme:mail/send@1.0.0`: this host offers"), "{told}");
     assert!(told.contains("\n  - `wasi:http/incoming-handler@0.2.10`: of `wasi:http` this host offers"), "{told}");
     // What would only need a grant is told with it, so that nobody has to come back twice.
-    assert!(told.contains("\n  - `tidemill:plugin/state@0.1.0`: `plugins.settings.guest.state: true` in"), "{told}");
+    assert!(told.contains("\n  - `tidemill:plugin/state@0.2.0`: `plugins.settings.guest.state: true` in"), "{told}");
     assert!(told.contains("\n  - `wasi:http/outgoing-handler@0.2.10`: `plugins.settings.guest.allowed_"), "{told}");
     assert_eq!(lines.len(), 5, "{told}");
 }
@@ -108,7 +108,7 @@ async fn an_import_with_other_types_is_refused() {
     resolve.push_str("other.wit", &text).unwrap();
     let told = refusal(&dummy(&resolve, "handler"));
     assert!(told.starts_with("has the right names but not the right types"), "{told}");
-    assert!(told.contains("tidemill:plugin/host@0.1.0"), "{told}");
+    assert!(told.contains("tidemill:plugin/host@0.2.0"), "{told}");
 }
 
 #[tokio::test]

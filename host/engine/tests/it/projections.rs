@@ -27,9 +27,9 @@ async fn told(steps: &[Step<'_>], end: End, documents: &[(&str, &str, &str)]) ->
 async fn a_projection_is_described() {
     let plugin = load_projection(&folding(&[Get("orders", "o-1")], End::Ok));
     let description = plugin.describe();
-    assert_eq!((description.world().as_str(), description.role), ("projection@0.1.0", Role::Projection));
-    assert_eq!(description.exports, ["tidemill:plugin/event-projection@0.1.0"]);
-    assert!(description.imports.contains(&"tidemill:plugin/read-model@0.1.0".to_owned()), "{description:?}");
+    assert_eq!((description.world().as_str(), description.role), ("projection@0.2.0", Role::Projection));
+    assert_eq!(description.exports, ["tidemill:plugin/event-projection@0.2.0"]);
+    assert!(description.imports.contains(&"tidemill:plugin/read-model@0.2.0".to_owned()), "{description:?}");
     assert!(!plugin.uses_state());
     // Questions run beside the events.
     assert!(description.instances >= 2);
@@ -37,8 +37,8 @@ async fn a_projection_is_described() {
     let asked = load_projection(&answering_with("(call $ok)", ""));
     let mut exports = asked.describe().exports.clone();
     exports.sort();
-    assert_eq!(exports, ["tidemill:plugin/event-projection@0.1.0", "tidemill:plugin/queries@0.1.0"]);
-    assert_eq!(asked.describe().world(), "projection@0.1.0");
+    assert_eq!(exports, ["tidemill:plugin/event-projection@0.2.0", "tidemill:plugin/queries@0.2.0"]);
+    assert_eq!(asked.describe().world(), "projection@0.2.0");
 }
 
 #[tokio::test]
@@ -264,42 +264,42 @@ async fn a_component_of_the_other_role_is_refused_with_what_it_is_and_what_was_e
     assert_eq!(
         refusal(Role::Handler, &applying(&[], "(call $ok)")),
         "is a projection (it exports `tidemill:plugin/event-projection`), which a route cannot call; expected a handler, \
-         which exports `tidemill:plugin/event-handler@0.1.0`"
+         which exports `tidemill:plugin/event-handler@0.2.0`"
     );
     assert_eq!(
         refusal(Role::Projection, &answering(&[], "(call $ok)")),
         "is a handler (it exports `tidemill:plugin/event-handler`), which a projection of runtime.yaml cannot call; \
-         expected a projection, which exports `tidemill:plugin/event-projection@0.1.0`"
+         expected a projection, which exports `tidemill:plugin/event-projection@0.2.0`"
     );
     let mut empty = Resolve::default();
     empty.push_str("empty.wit", "package acme:tool; world tool { export run: func(); }").unwrap();
     assert_eq!(
         refusal(Role::Projection, &dummy(&empty, "tool")),
-        "does not export `tidemill:plugin/event-projection@0.1.0`, so it is not a projection; it exports `run`"
+        "does not export `tidemill:plugin/event-projection@0.2.0`, so it is not a projection; it exports `run`"
     );
     assert_eq!(
-        refusal(Role::Projection, &dummy(&contract("0.2.0"), "projection-with-queries")),
-        "exports `tidemill:plugin/event-projection` in version 0.2.0, this host calls version 0.1.0; build it with an SDK \
-         of that version"
+        refusal(Role::Projection, &dummy(&contract("0.3.0"), "projection-with-queries")),
+        "exports `tidemill:plugin/event-projection` in version 0.3.0, this host calls versions 0.2.0 and 0.2.0; build it with an SDK \
+         of one of them"
     );
 }
 
 #[tokio::test]
 async fn imports_of_the_other_role_are_refused_with_what_to_use_instead() {
-    let mut resolve = contract("0.1.0");
+    let mut resolve = contract("0.2.0");
     resolve
         .push_str(
             "confused.wit",
             "package acme:confused;
-             world folding { include tidemill:plugin/handler@0.1.0; export tidemill:plugin/event-projection@0.1.0; }
-             world handling { include tidemill:plugin/projection@0.1.0; export tidemill:plugin/event-handler@0.1.0; }",
+             world folding { include tidemill:plugin/handler@0.2.0; export tidemill:plugin/event-projection@0.2.0; }
+             world handling { include tidemill:plugin/projection@0.2.0; export tidemill:plugin/event-handler@0.2.0; }",
         )
         .unwrap();
     let told = refusal(Role::Projection, &dummy(&resolve, "folding"));
     let lines: Vec<&str> = told.lines().collect();
     let offered = "a projection may import `read-model`, `log`, `config` and `host`";
     assert_eq!(lines[0], "imports what this host does not offer:");
-    let refused = |import: &str, why: &str| format!("  - `tidemill:plugin/{import}@0.1.0`: {why}; {offered}");
+    let refused = |import: &str, why: &str| format!("  - `tidemill:plugin/{import}@0.2.0`: {why}; {offered}");
     let why = "a projection emits nothing: a rebuild folds every event again, and would publish it all again";
     assert!(lines.contains(&refused("emit", why).as_str()), "{told}");
     let why = "a projection keeps what it knows in its documents, where a rebuild and a rollback find it";
@@ -310,32 +310,32 @@ async fn imports_of_the_other_role_are_refused_with_what_to_use_instead() {
     assert_eq!(
         told,
         "imports what this host does not offer:\n  \
-         - `tidemill:plugin/read-model@0.1.0`: a handler has no read model; `state` is what it may keep, and a projection is \
+         - `tidemill:plugin/read-model@0.2.0`: a handler has no read model; `state` is what it may keep, and a projection is \
          what fills collections; a handler may import `emit`, `state`, `log`, `config` and `host`"
     );
 }
 
 #[tokio::test]
 async fn queries_of_another_version_are_refused_and_not_left_out() {
-    let mut resolve = contract("0.1.0");
-    let later = "package tidemill:plugin@0.2.0; interface queries { query: func(name: string) -> string; }";
+    let mut resolve = contract("0.2.0");
+    let later = "package tidemill:plugin@0.3.0; interface queries { query: func(name: string) -> string; }";
     resolve.push_str("later.wit", later).unwrap();
     let both = "package acme:both;
-        world both { include tidemill:plugin/projection@0.1.0; export tidemill:plugin/queries@0.2.0; }";
+        world both { include tidemill:plugin/projection@0.2.0; export tidemill:plugin/queries@0.3.0; }";
     resolve.push_str("both.wit", both).unwrap();
     assert_eq!(
         refusal(Role::Projection, &dummy(&resolve, "both")),
-        "exports `tidemill:plugin/queries` in version 0.2.0, this host calls version 0.1.0; build it with an SDK of that \
-         version"
+        "exports `tidemill:plugin/queries` in version 0.3.0, this host calls versions 0.2.0 and 0.2.0; build it with an SDK of one of \
+         them"
     );
 }
 
 #[tokio::test]
 async fn http_is_refused_to_a_projection_unless_a_host_is_granted() {
-    let mut resolve = contract("0.1.0");
+    let mut resolve = contract("0.2.0");
     resolve.push_str("http.wit", "package wasi:http@0.2.10; interface outgoing-handler { handle: func(); }").unwrap();
     let fetching = "package acme:fetching;
-        world fetching { include tidemill:plugin/projection@0.1.0; import wasi:http/outgoing-handler@0.2.10; }";
+        world fetching { include tidemill:plugin/projection@0.2.0; import wasi:http/outgoing-handler@0.2.10; }";
     resolve.push_str("fetching.wit", fetching).unwrap();
     assert_eq!(
         refusal(Role::Projection, &dummy(&resolve, "fetching")),

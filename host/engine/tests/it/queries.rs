@@ -67,7 +67,7 @@ async fn a_projection_without_queries_says_so() {
     let plugin = load_projection(&folding(&[], End::Ok));
     let failure = ask(&plugin, &view(&[]), "{}").await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Rejected);
-    assert_eq!(failure.text, "there is no query `revenue`: the plugin does not export `tidemill:plugin/queries@0.1.0`");
+    assert_eq!(failure.text, "there is no query `revenue`: the plugin does not export `tidemill:plugin/queries@0.2.0`");
 }
 
 #[tokio::test]

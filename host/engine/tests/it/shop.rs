@@ -76,7 +76,7 @@ async fn a_projection_of_the_sdk_imports_and_exports_what_it_uses_and_no_more() 
         let mut ours: Vec<_> = names.iter().filter(|name| name.starts_with("tidemill:")).cloned().collect();
         ours.sort();
         ours.iter()
-            .map(|name| name["tidemill:plugin/".len()..].trim_end_matches("@0.1.0").to_owned())
+            .map(|name| name["tidemill:plugin/".len()..].trim_end_matches("@0.2.0").to_owned())
             .collect::<Vec<_>>()
     };
     let view = load_projection(&component("customer-view"));

@@ -213,7 +213,7 @@ fn other_commands_know_what_projections_use() {
 
     let inspected = told(&home, &["plugins", "inspect", "order-view"]);
     for part in
-        ["order-view: a projection", "tidemill:plugin/event-projection@0.1.0", "read-model@0.1.0", "not running"]
+        ["order-view: a projection", "tidemill:plugin/event-projection@0.2.0", "read-model@0.2.0", "not running"]
     {
         assert!(inspected.contains(part), "{part} in:\n{inspected}");
     }

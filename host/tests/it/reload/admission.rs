@@ -23,7 +23,7 @@ fn each_kind_of_bad_file_is_refused_with_its_sentence_and_the_old_build_goes_on(
         ("WebAssembly text", b"(component)".to_vec(), "is WebAssembly text"),
         ("truncated", build[..build.len() / 2].to_vec(), "is damaged, incomplete"),
         ("a core module", b"\0asm\x01\0\0\0".to_vec(), "is a core Wasm module"),
-        ("another world", guest::dummy(&guest::contract("0.1.0"), "projection"), "is a projection"),
+        ("another world", guest::dummy(&guest::contract("0.2.0"), "projection"), "is a projection"),
         ("another version", older, "in version 0.9.0"),
         ("an import that is not granted", stateful, "state: true"),
     ];
