@@ -20,6 +20,8 @@ pub(crate) const HOST: &str = r#"
     (import "tidemill:plugin/host@0.2.0" "now" (func $now (param i32)))
     (import "tidemill:plugin/host@0.2.0" "stable-id" (func $stable_id (param i32 i32 i32)))
     (import "tidemill:plugin/host@0.2.0" "random" (func $random (param i32 i32)))"#;
+pub(crate) const TIME_LEFT: &str = r#"
+    (import "tidemill:plugin/host@0.2.0" "time-left" (func $time_left (result i32)))"#;
 pub(crate) const STATE: &str = r#"
     (import "tidemill:plugin/state@0.2.0" "get" (func $state_get (param i32 i32 i32)))
     (import "tidemill:plugin/state@0.2.0" "put" (func $state_put (param i32 i32 i32 i32 i32)))"#;
@@ -101,6 +103,9 @@ const WORLD: &str = r#"
         export things;
     }"#;
 
+/// The version of the contract that guests here are made for.
+pub(crate) const CURRENT: &str = "0.2.0";
+
 /// Memory, allocation, and the ways to end a call.
 const RUNTIME: &str = r#"
     (memory (export "memory") 2)
@@ -155,12 +160,17 @@ const LOG_HELPER: &str = r#"
 /// A projection component. `fields` define `$handle` too, and `$query` (from the addresses and lengths of name and parameters to
 /// the address of the result) if it answers queries.
 pub(crate) fn projection(imports: &[&str], fields: &str) -> Vec<u8> {
+    projection_of(CURRENT, imports, fields)
+}
+
+/// The same, built against a version of the contract.
+pub(crate) fn projection_of(version: &str, imports: &[&str], fields: &str) -> Vec<u8> {
     let queries = fields.contains("(func $query");
     let export = if queries { r#"(export "tidemill:plugin/queries@0.2.0#query" (func $query))"# } else { "" };
     let world = if queries { "projection-with-queries" } else { "projection" };
     let text = module(imports, RUNTIME, &format!("{fields} {export}"))
         .replace("event-handler@0.2.0#handle", "event-projection@0.2.0#apply");
-    encode(&wat::parse_str(text).unwrap(), &contract("0.2.0"), world)
+    encode(&wat::parse_str(in_version(version, &text)).unwrap(), &contract(version), world)
 }
 
 /// A projection whose body is this expression.
@@ -171,7 +181,17 @@ pub(crate) fn applying(imports: &[&str], body: &str) -> Vec<u8> {
 /// A handler component. `fields` are module fields that define `$handle`, from the address of the event and context to
 /// the address of the result. Addresses from 1000 to 60000 are theirs.
 pub(crate) fn handler(imports: &[&str], fields: &str) -> Vec<u8> {
-    encode(&wat::parse_str(module(imports, RUNTIME, fields)).unwrap(), &contract("0.2.0"), "handler")
+    handler_of(CURRENT, imports, fields)
+}
+
+/// The same, built against a version of the contract.
+pub(crate) fn handler_of(version: &str, imports: &[&str], fields: &str) -> Vec<u8> {
+    let text = in_version(version, &module(imports, RUNTIME, fields));
+    encode(&wat::parse_str(text).unwrap(), &contract(version), "handler")
+}
+
+fn in_version(version: &str, text: &str) -> String {
+    text.replace(&format!("@{CURRENT}"), &format!("@{version}"))
 }
 
 fn module(imports: &[&str], runtime: &str, fields: &str) -> String {
@@ -187,7 +207,7 @@ fn module(imports: &[&str], runtime: &str, fields: &str) -> String {
 
 /// A handler that imports WASI too and exports a resource of its own, in the words of [`WORLD`].
 pub(crate) fn wasi_handler(imports: &[&str], fields: &str) -> Vec<u8> {
-    let mut resolve = contract("0.2.0");
+    let mut resolve = contract(CURRENT);
     resolve.push_str("wasi.wit", WASI).unwrap();
     resolve.push_str("world.wit", WORLD).unwrap();
     let exports_a_resource = imports.contains(&RESOURCE);
@@ -200,7 +220,7 @@ pub(crate) fn handler_with_allocator(imports: &[&str], allocate: &str, fields: &
     let begin = RUNTIME.find("(local $at i32)").unwrap();
     let end = RUNTIME.find("(func (export \"cabi_post").unwrap();
     let runtime = format!("{}{allocate})\n{}", &RUNTIME[..begin], &RUNTIME[end..]);
-    encode(&wat::parse_str(module(imports, &runtime, fields)).unwrap(), &contract("0.2.0"), "handler")
+    encode(&wat::parse_str(module(imports, &runtime, fields)).unwrap(), &contract(CURRENT), "handler")
 }
 
 /// A handler with debug information, as if it had been written in `guest.wat`.
@@ -210,7 +230,7 @@ pub(crate) fn handler_with_lines(fields: &str) -> Vec<u8> {
         .generate_dwarf(wat::GenerateDwarf::Full)
         .parse_str(Some(Path::new("guest.wat")), text)
         .unwrap();
-    encode(&core, &contract("0.2.0"), "handler")
+    encode(&core, &contract(CURRENT), "handler")
 }
 
 /// A handler whose body is this expression.

@@ -6,7 +6,7 @@ use tidemill_core::config::{PluginConfig, Secret};
 use tidemill_core::failure::FailureKind;
 use tidemill_core::limits::Limits;
 
-use crate::guest::{CONFIG, EMIT, HOST, answering, handler};
+use crate::guest::{CONFIG, EMIT, HOST, TIME_LEFT, answering, handler};
 use crate::rig::{call, call_on, failure_text, limits, load, load_with, route};
 
 #[tokio::test]
@@ -140,6 +140,12 @@ async fn the_host_gives_time_identity_and_randomness() {
     let first = failure_text(&plugin).await;
     assert_eq!(first, failure_text(&plugin).await, "the same event and name give the same id");
     assert_eq!(first.len(), 36);
+
+    let left = "(i32.store (i32.const 1000) (call $time_left)) (call $reject (i32.const 1000) (i32.const 4))";
+    let plugin = load(&answering(&[TIME_LEFT], left));
+    let failure = call_on(&plugin, &route(Duration::from_secs(60), Limits::default()), "{}", None).await.unwrap_err();
+    let left = u32::from_le_bytes(failure.text.as_bytes().try_into().unwrap());
+    assert!((1..=60_000).contains(&left), "{left} ms of 60 s are left");
 
     let too_much = "(call $random (i32.const 4097) (i32.const 1100)) (call $ok)";
     let failure = call(&load(&answering(&[HOST], too_much)), "{}").await.unwrap_err();

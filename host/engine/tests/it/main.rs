@@ -27,3 +27,4 @@ mod shop;
 mod stage;
 mod state;
 mod tls;
+mod versions;
