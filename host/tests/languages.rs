@@ -1,6 +1,8 @@
 //! One behaviour in all languages: the scenario of `languages/README.md`, built from its projects by the real `tidemill build`,
 //! and every event's outcome compared.
 //!
+//! And the pipeline of `examples/polyglot` beside the same one in Rust.
+//!
 //! Needs the languages' tools, which `tools/languages` installs; `tools/test languages` does both. Not a part of plain
 //! `cargo test`, see `host/Cargo.toml`.
 
@@ -20,7 +22,7 @@ use tidemill_core::failure::{Failure, FailureKind};
 use tidemill_core::grant::Grant;
 use tidemill_core::limits::Limits;
 use tidemill_core::name::{PluginName, RouteName, StreamName};
-use tidemill_core::port::{Broker, Call, CallSettings, Commit, Handler as _, Origin, Receipt, Role};
+use tidemill_core::port::{Admin, Broker, Call, CallSettings, Commit, Handler as _, Origin, ReadFrom, Receipt, Role};
 use tidemill_core::state::StateSpace;
 use tidemill_core::subject::SubjectPattern;
 use tidemill_embedded::EmbeddedBroker;
@@ -137,6 +139,64 @@ languages! {
     zig_does_as_all_do: ZIG,
 }
 
+/// The customer pipeline in TypeScript, Go and Python leaves behind what the shop's, in Rust, does.
+#[tokio::test]
+async fn a_pipeline_in_three_languages_has_the_outcome_of_one_in_rust() {
+    const STEPS: [&str; 3] = ["customer-validator", "account-creator", "welcome-mailer"];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let example = root.join("examples/polyglot");
+    let (polyglot, rust) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let projects = STEPS.map(|step| example.join(step).to_string_lossy().into_owned());
+    let out = polyglot.path().join("plugins").to_string_lossy().into_owned();
+    let mut arguments = vec!["build", "--out", &out];
+    arguments.extend(projects.iter().map(String::as_str));
+    run(Path::new("."), env!("CARGO_BIN_EXE_tidemill"), &arguments);
+    std::fs::create_dir(rust.path().join("plugins")).unwrap();
+    for step in STEPS {
+        let file = format!("plugins/{step}.wasm");
+        std::fs::copy(root.join(&file), rust.path().join(&file)).unwrap();
+    }
+    let config = std::fs::read_to_string(example.join("runtime.yaml")).unwrap();
+    let schemas = root.join("examples/shop/schemas").canonicalize().unwrap();
+    let config = config.replace("../shop/schemas", &schemas.to_string_lossy())
+        + "\nbroker: { embedded: { dir: ./data } }\n";
+    let config: String =
+        config.lines().filter(|line| !line.contains("project:")).map(|line| format!("{line}\n")).collect();
+    let mut came = Vec::new();
+    for home in [polyglot.path(), rust.path()] {
+        std::fs::write(home.join("runtime.yaml"), &config).unwrap();
+        let feed = example.join("events.jsonl").to_string_lossy().into_owned();
+        run(home, env!("CARGO_BIN_EXE_tidemill"), &["run", "--feed", &feed, "--until-idle"]);
+        let mut stored = Vec::new();
+        for stream in ["CUSTOMERS", "ACCOUNTS", "MAILS"] {
+            stored.push(stored_in(&home.join("data"), stream).await);
+        }
+        came.push(stored);
+    }
+    let counts: Vec<usize> = came[0].iter().map(Vec::len).collect();
+    assert!(counts.iter().all(|count| *count > 30), "{counts:?}");
+    assert_eq!(came[0], came[1]);
+}
+
+/// The subjects and the data of a stream's messages, sorted: routes do not wait for each other.
+async fn stored_in(log: &Path, stream: &str) -> Vec<(String, String)> {
+    let broker = EmbeddedBroker::open(log).unwrap();
+    let stream = StreamName::try_new(stream).unwrap();
+    let mut reader = broker.read(ReadFrom { stream, subjects: Vec::new(), after: 0 }).await.unwrap();
+    let mut stored = Vec::new();
+    loop {
+        let stretch = reader.next(1000).await.unwrap();
+        stored.extend(stretch.messages.iter().map(|it| {
+            let data: Value = serde_json::from_slice(&it.message.payload).unwrap();
+            (it.message.subject.to_string(), data.to_string())
+        }));
+        if stretch.through >= stretch.last {
+            stored.sort();
+            return stored;
+        }
+    }
+}
+
 /// What is expected of one event, in every language.
 enum Expected {
     /// The balance of the account afterwards.
@@ -243,7 +303,7 @@ impl Rig {
             },
             limits,
         };
-        let space = StateSpace::new(name, EmbeddedBroker::in_memory() as Arc<dyn Broker>);
+        let space = StateSpace::new(name, EmbeddedBroker::in_memory() as Arc<dyn Admin>);
         Self { plugin: Arc::new(plugin), route: Arc::new(route), space, catches: language.catches, sequence: 1.into() }
     }
 
