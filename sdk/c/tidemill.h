@@ -342,6 +342,10 @@ tm_text tm_host_now(void);
 // where a repeated call must make the same thing again.
 tm_text tm_host_stable_id(tm_text name);
 
+// How many milliseconds are left of the call's time limit; 0 while the plugin starts. It is meant for the timeouts of what may be slow:
+// a request over HTTP that may take no longer than this ends in an error that the plugin can tell, and not in an interruption.
+uint32_t tm_host_time_left(void);
+
 // Fills `bytes` with `size` random bytes; cryptographically strong.
 void tm_host_random(void *bytes, size_t size);
 
@@ -524,6 +528,7 @@ namespace host {
 
 inline std::string_view now() { return tm_host_now(); }
 inline std::string_view stable_id(std::string_view name) { return tm_host_stable_id(to_text(name)); }
+inline uint32_t time_left() { return tm_host_time_left(); }
 inline void random(void *bytes, size_t size) { tm_host_random(bytes, size); }
 
 }  // namespace host

@@ -68,6 +68,9 @@ void tm_test_stream(tm_test *test, const char *stream);
 // What `tm_host_now` says: RFC 3339.
 void tm_test_now(tm_test *test, const char *now);
 
+// What `tm_host_time_left` says; the whole time limit of the call otherwise, because time stands still in a harness.
+void tm_test_time_left(tm_test *test, uint32_t milliseconds);
+
 // Makes every function of state and documents fail, as if the store could not be reached.
 void tm_test_unavailable(tm_test *test);
 

@@ -129,7 +129,7 @@ bool exports_tidemill_plugin_event_projection_apply(tidemill_plugin_types_event_
     return lower_outcome(tidemill_apply(&lifted, &stand), failure);
 }
 
-__attribute__((__export_name__("cabi_post_tidemill:plugin/event-projection@0.1.0#apply")))
+__attribute__((__export_name__("cabi_post_tidemill:plugin/event-projection@0.2.0#apply")))
 void __wasm_export_exports_tidemill_plugin_event_projection_apply_post_return(uint8_t *result) {
     (void)result;
     tm_memory_release();
@@ -145,7 +145,7 @@ bool exports_tidemill_plugin_event_handler_handle(tidemill_plugin_types_event_t 
     return lower_outcome(tidemill_handle(&lifted, &stand), failure);
 }
 
-__attribute__((__export_name__("cabi_post_tidemill:plugin/event-handler@0.1.0#handle")))
+__attribute__((__export_name__("cabi_post_tidemill:plugin/event-handler@0.2.0#handle")))
 void __wasm_export_exports_tidemill_plugin_event_handler_handle_post_return(uint8_t *result) {
     (void)result;
     tm_memory_release();
@@ -164,7 +164,7 @@ bool exports_tidemill_plugin_queries_query(plugin_string_t *name, plugin_list_u8
     return done;
 }
 
-__attribute__((__export_name__("cabi_post_tidemill:plugin/queries@0.1.0#query")))
+__attribute__((__export_name__("cabi_post_tidemill:plugin/queries@0.2.0#query")))
 void __wasm_export_exports_tidemill_plugin_queries_query_post_return(uint8_t *result) {
     (void)result;
     tm_memory_release();
@@ -327,6 +327,8 @@ tm_text tm_host_stable_id(tm_text name) {
     tidemill_plugin_host_stable_id(&lowered_name, &id);
     return lift(id);
 }
+
+uint32_t tm_host_time_left(void) { return tidemill_plugin_host_time_left(); }
 
 void tm_host_random(void *bytes, size_t size) {
     enum { MOST_AT_ONCE = 4096 };  // what the host gives with one call

@@ -389,6 +389,9 @@ tm_text tm_host_stable_id(tm_text name) {
                      (unsigned)(low >> 48 & 0xfff), (unsigned long long)(low & 0xffffffffffff));
 }
 
+// Time stands still in a harness.
+uint32_t tm_host_time_left(void) { return calling()->world.time_left; }
+
 // The same bytes in every run of a test.
 void tm_host_random(void *bytes, size_t size) {
     call *call = calling();

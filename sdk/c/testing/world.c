@@ -59,6 +59,9 @@ table tm_table_copy(const table *original) {
 
 // === The world =======================================================================================================
 
+// The milliseconds that a default host gives a call.
+enum { TIME_LIMIT = 5000 };
+
 tm_test *tm_test_new(void) {
     tm_test *test = tm_keep_alloc(sizeof *test);
     *test = (tm_test){
@@ -68,10 +71,11 @@ tm_test *tm_test_new(void) {
             .max_attempts = 5,
             .stream = TM("TEST"),
             .sequence = TM("1"),
-            .time_limit = 5000,
+            .time_limit = TIME_LIMIT,
         },
         .sequence = 1,
         .now = TM("2026-01-01T00:00:00.000Z"),
+        .time_left = TIME_LIMIT,
     };
     return test;
 }
@@ -124,6 +128,8 @@ void tm_test_route(tm_test *test, const char *route) { test->context.route = tm_
 void tm_test_stream(tm_test *test, const char *stream) { test->context.stream = tm_keep(tm_text_of(stream)); }
 
 void tm_test_now(tm_test *test, const char *now) { test->now = tm_keep(tm_text_of(now)); }
+
+void tm_test_time_left(tm_test *test, uint32_t milliseconds) { test->time_left = milliseconds; }
 
 void tm_test_unavailable(tm_test *test) { test->is_unavailable = true; }
 

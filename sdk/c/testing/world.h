@@ -27,6 +27,7 @@ struct tm_test {
     tm_context context;
     uint64_t sequence;
     tm_text now;
+    uint32_t time_left;
     bool is_unavailable;
 };
 

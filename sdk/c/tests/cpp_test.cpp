@@ -57,6 +57,16 @@ TM_TEST(a_handler_in_cpp_does_what_one_in_c_does) {
     TM_ASSERT(!tm_exists(tm_run_state(run, "text")));
 }
 
+static tm_outcome tell_time(const tm_event *, const tm_context *context) {
+    return tidemill::reject(std::to_string(tidemill::host::time_left()) + " of " + std::to_string(context->time_limit));
+}
+
+TM_TEST(the_time_that_is_left_is_known_in_cpp) {
+    tm_test *test = tm_test_new();
+    tm_test_time_left(test, 250);
+    TM_ASSERT_REJECTED(tm_test_call_handler(test, tell_time, tm_test_event("Any", "")), "250 of 5000");
+}
+
 TM_TEST(failures_of_cpp_are_outcomes) {
     tm_test *test = tm_test_new();
     TM_ASSERT_REJECTED(tm_test_call_handler(test, check, tm_test_event("OrderCreated", TM_JSON({"id": "o-1", "total": -1}))),

@@ -251,6 +251,18 @@ TM_TEST(time_and_chance_are_the_same_in_each_run) {
     TM_ASSERT_REJECTED(tm_test_call_handler(test, chance, tm_test_event("Any", "")), run->reason.ptr);
 }
 
+static tm_outcome tell_time(const tm_event *event, const tm_context *context) {
+    (void)event;
+    return tm_reject("%u of %u", (unsigned)tm_host_time_left(), (unsigned)context->time_limit);
+}
+
+TM_TEST(the_time_that_is_left_is_the_time_limit_unless_the_test_says_otherwise) {
+    tm_test *test = tm_test_new();
+    TM_ASSERT_REJECTED(tm_test_call_handler(test, tell_time, tm_test_event("Any", "")), "5000 of 5000");
+    tm_test_time_left(test, 250);
+    TM_ASSERT_REJECTED(tm_test_call_handler(test, tell_time, tm_test_event("Any", "")), "250 of 5000");
+}
+
 static tm_outcome emits(const tm_event *event, const tm_context *context) {
     (void)context;
     tm_outcome outcome = tm_emit((tm_outgoing){

@@ -133,6 +133,7 @@ test "emits, state, settings and the log" {
 
             try expectEqualStrings("2030-01-02T03:04:05.000Z", tidemill.host.now());
             try expectEqual(@as(usize, 36), tidemill.host.stableId("thing").len);
+            try expectEqual(@as(u32, 250), tidemill.host.timeLeft());
             var bytes: [8]u8 = @splat(0);
             tidemill.host.random(&bytes);
             try expect(!std.mem.allEqual(u8, &bytes, 0));
@@ -156,6 +157,7 @@ test "emits, state, settings and the log" {
     defer harness.deinit();
     harness.config("limit", "5");
     harness.now("2030-01-02T03:04:05.000Z");
+    harness.timeLeft(250);
     const run = inside(harness, Body.run);
     try run.expectDone();
     for ([_][2][]const u8{ .{ "number", "7" }, .{ "half", "0.5" }, .{ "flag", "true" }, .{ "text", "t" }, .{ "none", "" } }) |field| {

@@ -100,6 +100,7 @@ pub extern fn tm_config_get(key: Text) Text;
 pub extern fn tm_config_keys() Texts;
 pub extern fn tm_host_now() Text;
 pub extern fn tm_host_stable_id(name: Text) Text;
+pub extern fn tm_host_time_left() u32;
 pub extern fn tm_host_random(bytes: [*]u8, size: usize) void;
 pub extern fn tm_log(level: Level, message: Text, fields: Attributes) void;
 
@@ -136,6 +137,7 @@ pub extern fn tm_test_max_attempts(harness: *Test, max_attempts: u32) void;
 pub extern fn tm_test_route(harness: *Test, route: [*:0]const u8) void;
 pub extern fn tm_test_stream(harness: *Test, stream: [*:0]const u8) void;
 pub extern fn tm_test_now(harness: *Test, now: [*:0]const u8) void;
+pub extern fn tm_test_time_left(harness: *Test, milliseconds: u32) void;
 pub extern fn tm_test_unavailable(harness: *Test) void;
 pub extern fn tm_test_call_handler(harness: *Test, handler: *const Function, event: Event) *const Run;
 pub extern fn tm_test_call_projection(harness: *Test, projection: *const Function, event: Event) *const Run;

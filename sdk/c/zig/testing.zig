@@ -103,6 +103,11 @@ pub const Harness = struct {
         c.tm_test_now(harness.world, time);
     }
 
+    /// What `host.timeLeft` says; the whole time limit of the call otherwise, because time stands still in a harness.
+    pub fn timeLeft(harness: Harness, milliseconds: u32) void {
+        c.tm_test_time_left(harness.world, milliseconds);
+    }
+
     /// Makes every function of state and documents fail, as if the store could not be reached.
     pub fn unavailable(harness: Harness) void {
         c.tm_test_unavailable(harness.world);

@@ -421,6 +421,12 @@ pub const host = struct {
         return c.tm_host_stable_id(.of(name)).slice().?;
     }
 
+    /// How many milliseconds are left of the call's time limit; 0 while the plugin starts. It is meant for the timeouts of what may be
+    /// slow: a request over HTTP that may take no longer than this ends in an error that the plugin can tell, and not in an interruption.
+    pub fn timeLeft() u32 {
+        return c.tm_host_time_left();
+    }
+
     /// Fills a buffer with random bytes; cryptographically strong.
     pub fn random(buffer: []u8) void {
         c.tm_host_random(buffer.ptr, buffer.len);

@@ -22,6 +22,13 @@ func StableID(name string) string {
 	return contract.HostStableID(name)
 }
 
+// TimeLeft gives what is left of the call's time limit, in whole milliseconds; zero while the plugin starts. It is meant for the
+// timeouts of what may be slow: a request over HTTP that may take no longer than this ends in an error that the plugin can tell, and
+// not in an interruption.
+func TimeLeft() time.Duration {
+	return time.Duration(contract.HostTimeLeft()) * time.Millisecond
+}
+
 // Random gives random bytes, at most 4096; cryptographically strong.
 func Random(length int) []byte {
 	return contract.HostRandom(uint32(max(length, 0)))

@@ -2,6 +2,7 @@ package tidemilltest
 
 import (
 	"testing"
+	"time"
 
 	"tidemill.dev/tidemill"
 	"tidemill.dev/tidemill/internal/plugin"
@@ -66,6 +67,12 @@ func (h *Handler) Stream(stream string) *Handler {
 // Now sets what host.Now says, in RFC 3339.
 func (h *Handler) Now(now string) *Handler {
 	h.stage.world.now = now
+	return h
+}
+
+// TimeLeft sets what host.TimeLeft says, in whole milliseconds; otherwise it is the call's time limit, because time stands still.
+func (h *Handler) TimeLeft(left time.Duration) *Handler {
+	h.stage.world.timeLeft = uint32(left.Milliseconds())
 	return h
 }
 

@@ -352,6 +352,22 @@ func TestTheHostsTimeAndRandomnessAreFixed(t *testing.T) {
 	}
 }
 
+func TestTheTimeThatIsLeftIsTheTimeLimitUnlessTheTestSaysOtherwise(t *testing.T) {
+	var left, limit time.Duration
+	ask := func(ctx *tidemill.Context, _ tidemill.Event[tidemill.Raw]) error {
+		left, limit = host.TimeLeft(), ctx.TimeLimit
+		return nil
+	}
+	tidemilltest.NewHandler(t, ask).Handle(tidemilltest.Event{}).AssertDone()
+	if left != 5*time.Second || left != limit {
+		t.Errorf("found %v of %v", left, limit)
+	}
+	tidemilltest.NewHandler(t, ask).TimeLeft(250 * time.Millisecond).Handle(tidemilltest.Event{}).AssertDone()
+	if left != 250*time.Millisecond || limit != 5*time.Second {
+		t.Errorf("found %v of %v", left, limit)
+	}
+}
+
 func TestAMistakenFieldIsShown(t *testing.T) {
 	run := tidemilltest.NewHandler(t, func(*tidemill.Context, tidemill.Event[tidemill.Raw]) error {
 		log.Warn("a line", "error", errors.New("no"), 7)

@@ -222,6 +222,11 @@ func (s *stand) HostStableID(name string) string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 }
 
+// HostTimeLeft gives what the test says: time stands still.
+func (s *stand) HostTimeLeft() uint32 {
+	return s.world.timeLeft
+}
+
 // HostRandom gives the same bytes in every run of a test.
 func (s *stand) HostRandom(length uint32) []byte {
 	if length > maxRandom {

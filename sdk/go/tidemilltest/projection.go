@@ -3,6 +3,7 @@ package tidemilltest
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"tidemill.dev/tidemill"
 	"tidemill.dev/tidemill/internal/contract"
@@ -70,6 +71,12 @@ func (p *Projection) Stream(stream string) *Projection {
 // Now sets what host.Now says, in RFC 3339.
 func (p *Projection) Now(now string) *Projection {
 	p.stage.world.now = now
+	return p
+}
+
+// TimeLeft sets what host.TimeLeft says, in whole milliseconds; otherwise it is the call's time limit, because time stands still.
+func (p *Projection) TimeLeft(left time.Duration) *Projection {
+	p.stage.world.timeLeft = uint32(left.Milliseconds())
 	return p
 }
 

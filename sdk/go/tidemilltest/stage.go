@@ -20,7 +20,7 @@ type stage struct {
 }
 
 func newStage(t testing.TB, role role) stage {
-	context := contract.Context{Route: "test", Attempt: 1, MaxAttempts: 5, Stream: "TEST", TimeLimit: 5000}
+	context := contract.Context{Route: "test", Attempt: 1, MaxAttempts: 5, Stream: "TEST", TimeLimit: timeLimit}
 	return stage{t: t, world: newWorld(role), context: context, sequence: 1}
 }
 

@@ -15,6 +15,9 @@ const (
 	roleProjection
 )
 
+// The milliseconds that a default host gives a call.
+const timeLimit = 5000
+
 // A world is what surrounds a plugin, and stays from call to call.
 type world struct {
 	role   role
@@ -24,6 +27,8 @@ type world struct {
 	grants      []string
 	collections map[string]*collection
 	now         string
+	// Milliseconds.
+	timeLeft uint32
 	// Whether state and documents are out of reach.
 	unavailable bool
 }
@@ -41,6 +46,7 @@ func newWorld(role role) *world {
 		state:       map[string][]byte{},
 		collections: map[string]*collection{},
 		now:         "2026-01-01T00:00:00.000Z",
+		timeLeft:    timeLimit,
 	}
 }
 

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { Context as WitContext, Event as WitEvent, Failure as WitFailure } from "tidemill:plugin/types@0.1.0";
+import type { Context as WitContext, Event as WitEvent, Failure as WitFailure } from "tidemill:plugin/types@0.2.0";
 import type { Handler } from "./handler.ts";
 import type { Projection } from "./projection.ts";
 /** How a call went wrong: what the host is told, and what was thrown, where that was no verdict of the plugin's. */

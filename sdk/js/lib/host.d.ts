@@ -15,5 +15,12 @@ export declare function now(): string;
  * a repeated call must make the same thing again.
  */
 export declare function stableId(name: string): string;
+/**
+ * How many milliseconds are left of the call's time limit; 0 while the plugin starts.
+ *
+ * It is meant for the timeouts of what may be slow. A request over HTTP that may take no longer than this ends in an error that the
+ * plugin can tell, and not in an interruption.
+ */
+export declare function timeLeft(): number;
 /** Random bytes, at most {@link MAX_RANDOM}; cryptographically strong. */
 export declare function random(length: number): Uint8Array;

@@ -21,6 +21,15 @@ export function now() {
 export function stableId(name) {
     return host.stableId(text(name, "a stable id's name"));
 }
+/**
+ * How many milliseconds are left of the call's time limit; 0 while the plugin starts.
+ *
+ * It is meant for the timeouts of what may be slow. A request over HTTP that may take no longer than this ends in an error that the
+ * plugin can tell, and not in an interruption.
+ */
+export function timeLeft() {
+    return host.timeLeft();
+}
 /** Random bytes, at most {@link MAX_RANDOM}; cryptographically strong. */
 export function random(length) {
     if (!Number.isInteger(length) || length < 0 || length > MAX_RANDOM) {

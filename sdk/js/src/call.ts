@@ -6,7 +6,7 @@
  */
 
 import * as host from "#imports";
-import type { Context as WitContext, Event as WitEvent, Failure as WitFailure } from "tidemill:plugin/types@0.1.0";
+import type { Context as WitContext, Event as WitEvent, Failure as WitFailure } from "tidemill:plugin/types@0.2.0";
 
 import { Context } from "./context.ts";
 import { read, stringify } from "./data.ts";

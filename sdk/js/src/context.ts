@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Context as WitContext } from "tidemill:plugin/types@0.1.0";
+import type { Context as WitContext } from "tidemill:plugin/types@0.2.0";
 
 /** Where this call stands: which route, which attempt, how much time. */
 export abstract class Context {

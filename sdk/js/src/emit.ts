@@ -5,7 +5,7 @@
  */
 
 import * as host from "#imports";
-import type { Attribute } from "tidemill:plugin/types@0.1.0";
+import type { Attribute } from "tidemill:plugin/types@0.2.0";
 
 import { stringify } from "./data.ts";
 import { describe, text } from "./text.ts";

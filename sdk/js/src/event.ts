@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Attribute, Event as WitEvent } from "tidemill:plugin/types@0.1.0";
+import type { Attribute, Event as WitEvent } from "tidemill:plugin/types@0.2.0";
 
 import { fit, read, type Schema } from "./data.ts";
 import { decode } from "./utf8.ts";

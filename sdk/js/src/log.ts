@@ -11,7 +11,7 @@
  */
 
 import * as host from "#imports";
-import type { Attribute } from "tidemill:plugin/types@0.1.0";
+import type { Attribute } from "tidemill:plugin/types@0.2.0";
 
 import { display } from "./text.ts";
 

@@ -9,7 +9,7 @@ import { build, project } from "./project.ts";
 
 /** What a component imports of the contract. Its names are in it as they are. */
 function importsOf(component: string): string[] {
-  const names = readFileSync(component, "latin1").matchAll(/tidemill:plugin\/([a-z-]+)@0\.1\.0/g);
+  const names = readFileSync(component, "latin1").matchAll(/tidemill:plugin\/([a-z-]+)@0\.2\.0/g);
   return [...new Set([...names].map(([, name]) => name!))].sort();
 }
 

@@ -88,7 +88,7 @@ test("state, settings and the host can be asked", async () => {
   assert.deepEqual(answer("state"), { set: [true, false], count: 42, a: "none", keys: ["b", "n"] });
   host.config.set("limit", "7.5");
   assert.deepEqual(answer("config"), [7.5, "none", ["limit"]]);
-  assert.deepEqual(answer("host"), ["2026-01-01T00:00:00.000Z", "id of x", 3]);
+  assert.deepEqual(answer("host"), ["2026-01-01T00:00:00.000Z", "id of x", 4990, 3]);
 });
 
 test("the console writes to the log", async () => {

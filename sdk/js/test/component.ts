@@ -69,6 +69,7 @@ export class Host {
       "tidemill:plugin/host": {
         now: () => "2026-01-01T00:00:00.000Z",
         stableId: (name: string) => `id of ${name}`,
+        timeLeft: () => 4990,
         random: (length: number) => Uint8Array.from({ length }, () => (this.drawn = (this.drawn * 167 + 13) % 65521)),
       },
     };

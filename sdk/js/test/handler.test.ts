@@ -174,6 +174,18 @@ test("values are bytes, texts or JSON", () => {
   });
 });
 
+test("the time that is left is the time limit unless the test says otherwise", () => {
+  const told: number[] = [];
+  const asking = handler((_, context) => {
+    told.push(context.timeLimit, host.timeLeft());
+  });
+  new Harness(asking).handle({ kind: "Any" });
+  new Harness(asking, { timeLimit: 700 }).handle({ kind: "Any" });
+  new Harness(asking).handle({ kind: "Any" }, { timeLimit: 800 });
+  new Harness(asking, { timeLeft: 250 }).handle({ kind: "Any" });
+  assert.deepEqual(told, [5000, 5000, 700, 700, 800, 800, 5000, 250]);
+});
+
 test("state errors say what is wrong", () => {
   const code = (code: StateError["code"]) => (error: unknown) => error instanceof StateError && error.code === code;
   inside(() => {

@@ -57,7 +57,9 @@ test("the tools that the README names are those that the SDK is tested with", ()
 });
 
 test("the contract's copy is the repository's", () => {
-  const texts = (folder: URL) => readdirSync(folder).sort().map((name) => [name, readFileSync(new URL(name, folder), "utf8")]);
+  // Older versions, in folders, are the host's to know.
+  const namesIn = (folder: URL) => readdirSync(folder).filter((name) => name.endsWith(".wit")).sort();
+  const texts = (folder: URL) => namesIn(folder).map((name) => [name, readFileSync(new URL(name, folder), "utf8")]);
   const theirs = texts(new URL("../../../wit/", import.meta.url));
   assert(theirs.length > 5, "the contract has several files");
   assert.deepEqual(texts(new URL("../wit/", import.meta.url)), theirs);

@@ -74,7 +74,7 @@ class Build(unittest.TestCase):
         told = self.run_build("--world", "projection")
         self.assertEqual(told["path"][:2], ["lib", "more"])
         self.assertIn("load('shop.orders', 'projection', 'lib')", told["entry"])
-        self.assertIn("include tidemill:plugin/projection@0.1.0;", told["world"])
+        self.assertIn("include tidemill:plugin/projection@0.2.0;", told["world"])
 
     def test_state_is_in_the_world_only_if_a_module_imports_it(self):
         for line, uses in [
@@ -94,8 +94,8 @@ class Build(unittest.TestCase):
             with self.subTest(line):
                 self.write(src__order_check=HANDLER, src__shop__more=line)
                 world = self.run_build()["world"]
-                includes = "include tidemill:plugin/handler@0.1.0;" in world
-                self.assertEqual((includes, "plugin/emit@0.1.0" in world), (uses, not uses))
+                includes = "include tidemill:plugin/handler@0.2.0;" in world
+                self.assertEqual((includes, "plugin/emit@0.2.0" in world), (uses, not uses))
 
     def test_packages_of_a_virtual_environment_are_found(self):
         self.write(src__order_check=HANDLER)

@@ -155,6 +155,7 @@ class Imports(Component):
             (config, "keys"): ["limit"],
             (host, "now"): "2026-01-01T00:00:00.000Z",
             (host, "stable_id"): "id-1",
+            (host, "time_left"): 4990,
             (host, "random"): b"xy",
         }
         for (interface, name), answer in answers.items():
@@ -179,7 +180,8 @@ class Imports(Component):
             self.assertEqual([it.key for it in tidemill.read_model.find("c", "a", 1)], ["k"])
             self.assertEqual((tidemill.config.get("limit", int), tidemill.config.keys()), (5, ["limit"]))
             self.assertEqual(tidemill.host.now(), "2026-01-01T00:00:00.000Z")
-            self.assertEqual((tidemill.host.stable_id("n"), tidemill.host.random(2)), ("id-1", b"xy"))
+            self.assertEqual((tidemill.host.stable_id("n"), tidemill.host.time_left()), ("id-1", 4990))
+            self.assertEqual(tidemill.host.random(2), b"xy")
             tidemill.log.warn("careful", a=1)
 
         self.inside(body)
@@ -201,6 +203,7 @@ class Imports(Component):
                 ("config.keys",),
                 ("host.now",),
                 ("host.stable_id", "n"),
+                ("host.time_left",),
                 ("host.random", 2),
             ],
         )

@@ -248,6 +248,12 @@ class Functions(unittest.TestCase):
         self.assertEqual((drawn[0][0], len(drawn[0][1])), ("2026-02-03T00:00:00.000Z", 4))
         self.assertNotEqual(drawn[0][1], drawn[0][2])
 
+    def test_the_time_that_is_left_is_the_time_limit_unless_the_test_says_otherwise(self):
+        left: list[int] = []
+        inside(lambda: left.append(host.time_left()))
+        inside(lambda: left.append(host.time_left()), time_left=250)
+        self.assertEqual(left, [5000, 250])
+
     def test_outside_of_a_call_there_is_no_host(self):
         with self.assertRaisesRegex(RuntimeError, "the host can be asked only while an event is handled"):
             host.now()

@@ -187,6 +187,10 @@ pub(crate) fn stable_id(name: &str) -> String {
     host::stable_id(name)
 }
 
+pub(crate) fn time_left() -> Duration {
+    Duration::from_millis(host::time_left().into())
+}
+
 pub(crate) fn random(length: u32) -> Vec<u8> {
     host::random(length)
 }

@@ -66,6 +66,8 @@ struct Returned {
     failure: Option<TypeId>,
     /// Where the value begins in the results' memory, or both of them where the function may fail.
     offset: usize,
+    /// Whether the core function gives the value back itself, and writes nothing.
+    bare: bool,
 }
 
 /// One parameter of the core function: how it is declared, and what is passed.
@@ -467,18 +469,19 @@ impl Contract {
                 passed.extend(self.passed(&camel(&parameter.name), &self.shape(&parameter.ty)?)?);
             }
         }
-        if !returned.is_nothing() {
+        if !returned.is_nothing() && !returned.bare {
             passed.push(Passed { declared: "result unsafe.Pointer".to_owned(), given: "abi.Result".to_owned() });
         }
         let declared: Vec<&str> = passed.iter().map(|it| it.declared.as_str()).collect();
         let given: Vec<&str> = passed.iter().map(|it| it.given.as_str()).collect();
         let mut text = String::new();
         writeln!(text, "//go:wasmimport {} {}", self.interface_path(interface), function.name)?;
-        writeln!(text, "func import{name}({})\n", declared.join(", "))?;
+        let (result, answer) = if returned.bare { (" uint32", "answer := ") } else { ("", "") };
+        writeln!(text, "func import{name}({}){result}\n", declared.join(", "))?;
         text.push_str(&self.function_documentation(interface, function));
         writeln!(text, "func {name}({}){} {{", self.parameters(function, "")?, self.results(&returned, ""))?;
         text.push_str(&body);
-        writeln!(text, "\timport{name}({})", given.join(", "))?;
+        writeln!(text, "\t{answer}import{name}({})", given.join(", "))?;
         text.push_str(&self.answer(&returned)?);
         Ok(text + "}\n")
     }
@@ -490,6 +493,7 @@ impl Contract {
             |shape: &Shape, ty: &Type, offset: usize| self.read(shape, ty, "abi.Result", &offset.to_string(), "");
         match (&returned.value, returned.failure) {
             (None, None) => text.push_str("\tplace.Release()\n"),
+            (Some(_), None) if returned.bare => text.push_str("\tplace.Release()\n\treturn answer\n"),
             (Some((Shape::OptionText, _)), None) => {
                 text.push_str("\tanswer, found := abi.OptionString(abi.Result, 0), abi.Bool(abi.Result, 0)\n");
                 text.push_str("\tplace.Release()\n\treturn answer, found\n");
@@ -678,24 +682,29 @@ impl Contract {
     }
 
     fn returned(&self, function: &Function) -> Result<Returned> {
-        let Some(ty) = &function.result else { return Ok(Returned { value: None, failure: None, offset: 0 }) };
+        let Some(ty) = &function.result else {
+            return Ok(Returned { value: None, failure: None, offset: 0, bare: false });
+        };
         let size = self.sizes.size(ty).size_wasm32();
         ensure!(
             size <= RESULT_BYTES,
             "`{}` gives back {size} bytes, more than `internal/abi` has room for",
             function.name
         );
-        ensure!(
-            self.signature(function, false).retptr,
-            "`{}` gives back a bare value: this generator does not know that",
-            function.name
-        );
+        if !self.signature(function, false).retptr {
+            ensure!(
+                matches!(ty, Type::U32),
+                "`{}` gives back a bare value that is no u32: this generator does not know that",
+                function.name
+            );
+            return Ok(Returned { value: Some((Shape::Number, *ty)), failure: None, offset: 0, bare: true });
+        }
         let kind = match ty {
             Type::Id(id) => &self.resolve.types[*id].kind,
             _ => &TypeDefKind::Type(*ty),
         };
         let TypeDefKind::Result(result) = kind else {
-            return Ok(Returned { value: Some((self.shape(ty)?, *ty)), failure: None, offset: 0 });
+            return Ok(Returned { value: Some((self.shape(ty)?, *ty)), failure: None, offset: 0, bare: false });
         };
         let Some(Type::Id(failure)) = result.err else {
             bail!("`{}` fails with what is no type of the contract", function.name)
@@ -703,7 +712,7 @@ impl Contract {
         let value = result.ok.map(|ty| Ok::<_, anyhow::Error>((self.shape(&ty)?, ty))).transpose()?;
         let offset =
             self.sizes.payload_offset(wit_parser::Int::U8, [result.ok.as_ref(), result.err.as_ref()]).size_wasm32();
-        Ok(Returned { value, failure: Some(self.original(failure)), offset })
+        Ok(Returned { value, failure: Some(self.original(failure)), offset, bare: false })
     }
 
     fn shape(&self, ty: &Type) -> Result<Shape> {

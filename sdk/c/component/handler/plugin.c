@@ -3,55 +3,58 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Imported Functions from `tidemill:plugin/emit@0.1.0`
+// Imported Functions from `tidemill:plugin/emit@0.2.0`
 
-__attribute__((__import_module__("tidemill:plugin/emit@0.1.0"), __import_name__("emit")))
+__attribute__((__import_module__("tidemill:plugin/emit@0.2.0"), __import_name__("emit")))
 extern void __wasm_import_tidemill_plugin_emit_emit(uint8_t *, uint8_t *);
 
-// Imported Functions from `tidemill:plugin/state@0.1.0`
+// Imported Functions from `tidemill:plugin/state@0.2.0`
 
-__attribute__((__import_module__("tidemill:plugin/state@0.1.0"), __import_name__("get")))
+__attribute__((__import_module__("tidemill:plugin/state@0.2.0"), __import_name__("get")))
 extern void __wasm_import_tidemill_plugin_state_get(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("tidemill:plugin/state@0.1.0"), __import_name__("put")))
+__attribute__((__import_module__("tidemill:plugin/state@0.2.0"), __import_name__("put")))
 extern void __wasm_import_tidemill_plugin_state_put(uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("tidemill:plugin/state@0.1.0"), __import_name__("delete")))
+__attribute__((__import_module__("tidemill:plugin/state@0.2.0"), __import_name__("delete")))
 extern void __wasm_import_tidemill_plugin_state_delete(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("tidemill:plugin/state@0.1.0"), __import_name__("compare-and-set")))
+__attribute__((__import_module__("tidemill:plugin/state@0.2.0"), __import_name__("compare-and-set")))
 extern void __wasm_import_tidemill_plugin_state_compare_and_set(uint8_t *, size_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("tidemill:plugin/state@0.1.0"), __import_name__("list")))
+__attribute__((__import_module__("tidemill:plugin/state@0.2.0"), __import_name__("list")))
 extern void __wasm_import_tidemill_plugin_state_list(uint8_t *, size_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *);
 
-// Imported Functions from `tidemill:plugin/log@0.1.0`
+// Imported Functions from `tidemill:plugin/log@0.2.0`
 
-__attribute__((__import_module__("tidemill:plugin/log@0.1.0"), __import_name__("write")))
+__attribute__((__import_module__("tidemill:plugin/log@0.2.0"), __import_name__("write")))
 extern void __wasm_import_tidemill_plugin_log_write(int32_t, uint8_t *, size_t, uint8_t *, size_t);
 
-// Imported Functions from `tidemill:plugin/config@0.1.0`
+// Imported Functions from `tidemill:plugin/config@0.2.0`
 
-__attribute__((__import_module__("tidemill:plugin/config@0.1.0"), __import_name__("get")))
+__attribute__((__import_module__("tidemill:plugin/config@0.2.0"), __import_name__("get")))
 extern void __wasm_import_tidemill_plugin_config_get(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("tidemill:plugin/config@0.1.0"), __import_name__("keys")))
+__attribute__((__import_module__("tidemill:plugin/config@0.2.0"), __import_name__("keys")))
 extern void __wasm_import_tidemill_plugin_config_keys(uint8_t *);
 
-// Imported Functions from `tidemill:plugin/host@0.1.0`
+// Imported Functions from `tidemill:plugin/host@0.2.0`
 
-__attribute__((__import_module__("tidemill:plugin/host@0.1.0"), __import_name__("now")))
+__attribute__((__import_module__("tidemill:plugin/host@0.2.0"), __import_name__("now")))
 extern void __wasm_import_tidemill_plugin_host_now(uint8_t *);
 
-__attribute__((__import_module__("tidemill:plugin/host@0.1.0"), __import_name__("stable-id")))
+__attribute__((__import_module__("tidemill:plugin/host@0.2.0"), __import_name__("stable-id")))
 extern void __wasm_import_tidemill_plugin_host_stable_id(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("tidemill:plugin/host@0.1.0"), __import_name__("random")))
+__attribute__((__import_module__("tidemill:plugin/host@0.2.0"), __import_name__("time-left")))
+extern int32_t __wasm_import_tidemill_plugin_host_time_left(void);
+
+__attribute__((__import_module__("tidemill:plugin/host@0.2.0"), __import_name__("random")))
 extern void __wasm_import_tidemill_plugin_host_random(int32_t, uint8_t *);
 
-// Exported Functions from `tidemill:plugin/event-handler@0.1.0`
+// Exported Functions from `tidemill:plugin/event-handler@0.2.0`
 
-__attribute__((__weak__, __export_name__("cabi_post_tidemill:plugin/event-handler@0.1.0#handle")))
+__attribute__((__weak__, __export_name__("cabi_post_tidemill:plugin/event-handler@0.2.0#handle")))
 void __wasm_export_exports_tidemill_plugin_event_handler_handle_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -744,6 +747,11 @@ void tidemill_plugin_host_stable_id(plugin_string_t *name, plugin_string_t *ret)
   *ret = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 0))), (*((size_t*) (ptr + sizeof(void*)))) };
 }
 
+uint32_t tidemill_plugin_host_time_left(void) {
+  int32_t ret = __wasm_import_tidemill_plugin_host_time_left();
+  return (uint32_t) (ret);
+}
+
 void tidemill_plugin_host_random(uint32_t length, plugin_list_u8_t *ret) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(2*sizeof(void*))];
@@ -752,7 +760,7 @@ void tidemill_plugin_host_random(uint32_t length, plugin_list_u8_t *ret) {
   *ret = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + 0))), (*((size_t*) (ptr + sizeof(void*)))) };
 }
 
-__attribute__((__export_name__("tidemill:plugin/event-handler@0.1.0#handle")))
+__attribute__((__export_name__("tidemill:plugin/event-handler@0.2.0#handle")))
 uint8_t * __wasm_export_exports_tidemill_plugin_event_handler_handle(uint8_t * arg) {
   plugin_option_string_t option;
   switch ((int32_t) *((uint8_t*) (arg + (6*sizeof(void*))))) {

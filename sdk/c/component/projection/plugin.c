@@ -3,47 +3,50 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Imported Functions from `tidemill:plugin/read-model@0.1.0`
+// Imported Functions from `tidemill:plugin/read-model@0.2.0`
 
-__attribute__((__import_module__("tidemill:plugin/read-model@0.1.0"), __import_name__("get")))
+__attribute__((__import_module__("tidemill:plugin/read-model@0.2.0"), __import_name__("get")))
 extern void __wasm_import_tidemill_plugin_read_model_get(uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("tidemill:plugin/read-model@0.1.0"), __import_name__("put")))
+__attribute__((__import_module__("tidemill:plugin/read-model@0.2.0"), __import_name__("put")))
 extern void __wasm_import_tidemill_plugin_read_model_put(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("tidemill:plugin/read-model@0.1.0"), __import_name__("delete")))
+__attribute__((__import_module__("tidemill:plugin/read-model@0.2.0"), __import_name__("delete")))
 extern void __wasm_import_tidemill_plugin_read_model_delete(uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("tidemill:plugin/read-model@0.1.0"), __import_name__("find")))
+__attribute__((__import_module__("tidemill:plugin/read-model@0.2.0"), __import_name__("find")))
 extern void __wasm_import_tidemill_plugin_read_model_find(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *);
 
-// Imported Functions from `tidemill:plugin/log@0.1.0`
+// Imported Functions from `tidemill:plugin/log@0.2.0`
 
-__attribute__((__import_module__("tidemill:plugin/log@0.1.0"), __import_name__("write")))
+__attribute__((__import_module__("tidemill:plugin/log@0.2.0"), __import_name__("write")))
 extern void __wasm_import_tidemill_plugin_log_write(int32_t, uint8_t *, size_t, uint8_t *, size_t);
 
-// Imported Functions from `tidemill:plugin/config@0.1.0`
+// Imported Functions from `tidemill:plugin/config@0.2.0`
 
-__attribute__((__import_module__("tidemill:plugin/config@0.1.0"), __import_name__("get")))
+__attribute__((__import_module__("tidemill:plugin/config@0.2.0"), __import_name__("get")))
 extern void __wasm_import_tidemill_plugin_config_get(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("tidemill:plugin/config@0.1.0"), __import_name__("keys")))
+__attribute__((__import_module__("tidemill:plugin/config@0.2.0"), __import_name__("keys")))
 extern void __wasm_import_tidemill_plugin_config_keys(uint8_t *);
 
-// Imported Functions from `tidemill:plugin/host@0.1.0`
+// Imported Functions from `tidemill:plugin/host@0.2.0`
 
-__attribute__((__import_module__("tidemill:plugin/host@0.1.0"), __import_name__("now")))
+__attribute__((__import_module__("tidemill:plugin/host@0.2.0"), __import_name__("now")))
 extern void __wasm_import_tidemill_plugin_host_now(uint8_t *);
 
-__attribute__((__import_module__("tidemill:plugin/host@0.1.0"), __import_name__("stable-id")))
+__attribute__((__import_module__("tidemill:plugin/host@0.2.0"), __import_name__("stable-id")))
 extern void __wasm_import_tidemill_plugin_host_stable_id(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("tidemill:plugin/host@0.1.0"), __import_name__("random")))
+__attribute__((__import_module__("tidemill:plugin/host@0.2.0"), __import_name__("time-left")))
+extern int32_t __wasm_import_tidemill_plugin_host_time_left(void);
+
+__attribute__((__import_module__("tidemill:plugin/host@0.2.0"), __import_name__("random")))
 extern void __wasm_import_tidemill_plugin_host_random(int32_t, uint8_t *);
 
-// Exported Functions from `tidemill:plugin/event-projection@0.1.0`
+// Exported Functions from `tidemill:plugin/event-projection@0.2.0`
 
-__attribute__((__weak__, __export_name__("cabi_post_tidemill:plugin/event-projection@0.1.0#apply")))
+__attribute__((__weak__, __export_name__("cabi_post_tidemill:plugin/event-projection@0.2.0#apply")))
 void __wasm_export_exports_tidemill_plugin_event_projection_apply_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -603,6 +606,11 @@ void tidemill_plugin_host_stable_id(plugin_string_t *name, plugin_string_t *ret)
   *ret = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 0))), (*((size_t*) (ptr + sizeof(void*)))) };
 }
 
+uint32_t tidemill_plugin_host_time_left(void) {
+  int32_t ret = __wasm_import_tidemill_plugin_host_time_left();
+  return (uint32_t) (ret);
+}
+
 void tidemill_plugin_host_random(uint32_t length, plugin_list_u8_t *ret) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(2*sizeof(void*))];
@@ -611,7 +619,7 @@ void tidemill_plugin_host_random(uint32_t length, plugin_list_u8_t *ret) {
   *ret = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + 0))), (*((size_t*) (ptr + sizeof(void*)))) };
 }
 
-__attribute__((__export_name__("tidemill:plugin/event-projection@0.1.0#apply")))
+__attribute__((__export_name__("tidemill:plugin/event-projection@0.2.0#apply")))
 uint8_t * __wasm_export_exports_tidemill_plugin_event_projection_apply(uint8_t * arg) {
   plugin_option_string_t option;
   switch ((int32_t) *((uint8_t*) (arg + (6*sizeof(void*))))) {

@@ -195,7 +195,7 @@ typedef struct {
   } val;
 } exports_tidemill_plugin_event_projection_result_void_failure_t;
 
-// Imported Functions from `tidemill:plugin/read-model@0.1.0`
+// Imported Functions from `tidemill:plugin/read-model@0.2.0`
 // A document, if there is one under the key. Keys have 1 to 256 bytes and no control characters.
 extern bool tidemill_plugin_read_model_get(plugin_string_t *collection, plugin_string_t *key, plugin_option_list_u8_t *ret, tidemill_plugin_read_model_read_model_error_t *err);
 // Sets a document, a JSON object.
@@ -206,29 +206,34 @@ extern bool tidemill_plugin_read_model_delete(plugin_string_t *collection, plugi
 // after the key `after`.
 extern bool tidemill_plugin_read_model_find(plugin_string_t *collection, plugin_string_t *field, plugin_list_u8_t *value, plugin_string_t *maybe_after, uint32_t limit, tidemill_plugin_read_model_list_document_t *ret, tidemill_plugin_read_model_read_model_error_t *err);
 
-// Imported Functions from `tidemill:plugin/log@0.1.0`
+// Imported Functions from `tidemill:plugin/log@0.2.0`
 // Writes a line to the host's log, with plugin, route and event id beside it. Control characters are replaced; what exceeds
 // the plugin's log limit is counted and dropped. Unlike an effect it is written whether the call succeeds or not, and the
 // last lines of a failed call go into its dead letter.
 extern void tidemill_plugin_log_write(tidemill_plugin_log_level_t level, plugin_string_t *message, tidemill_plugin_log_list_attribute_t *fields);
 
-// Imported Functions from `tidemill:plugin/config@0.1.0`
+// Imported Functions from `tidemill:plugin/config@0.2.0`
 // A value of `plugins.settings.<plugin>.config` in `runtime.yaml`, or a granted secret. A text is given as it is, any other
 // value as JSON.
 extern bool tidemill_plugin_config_get(plugin_string_t *key, plugin_string_t *ret);
 // The names of all values, without the secrets, in byte order.
 extern void tidemill_plugin_config_keys(plugin_list_string_t *ret);
 
-// Imported Functions from `tidemill:plugin/host@0.1.0`
+// Imported Functions from `tidemill:plugin/host@0.2.0`
 // The current time, RFC 3339 in UTC with milliseconds.
 extern void tidemill_plugin_host_now(plugin_string_t *ret);
 // An id that is the same each time this event is handled by this route: a UUIDv5 of route, stream, sequence and `name`. Use it
 // where a repeated call must make the same thing again.
 extern void tidemill_plugin_host_stable_id(plugin_string_t *name, plugin_string_t *ret);
+// Milliseconds that are left of the call's `time-limit`; 0 while the plugin starts. Worth a look before something slow: a request
+// over HTTP that may take no longer than this ends in an error that the plugin can tell, and not in an interruption.
+// 
+// Since 0.2.0.
+extern uint32_t tidemill_plugin_host_time_left(void);
 // Random bytes, at most 4096; cryptographically strong.
 extern void tidemill_plugin_host_random(uint32_t length, plugin_list_u8_t *ret);
 
-// Exported Functions from `tidemill:plugin/event-projection@0.1.0`
+// Exported Functions from `tidemill:plugin/event-projection@0.2.0`
 bool exports_tidemill_plugin_event_projection_apply(exports_tidemill_plugin_event_projection_event_t *event, exports_tidemill_plugin_event_projection_context_t *context, exports_tidemill_plugin_event_projection_failure_t *err);
 
 // Helper Functions

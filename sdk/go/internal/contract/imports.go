@@ -10,7 +10,7 @@ import (
 	"tidemill.dev/tidemill/internal/abi"
 )
 
-//go:wasmimport tidemill:plugin/config@0.1.0 get
+//go:wasmimport tidemill:plugin/config@0.2.0 get
 func importConfigGet(key string, result unsafe.Pointer)
 
 // ConfigGet calls config.get.
@@ -25,7 +25,7 @@ func ConfigGet(key string) (string, bool) {
 	return answer, found
 }
 
-//go:wasmimport tidemill:plugin/config@0.1.0 keys
+//go:wasmimport tidemill:plugin/config@0.2.0 keys
 func importConfigKeys(result unsafe.Pointer)
 
 // ConfigKeys calls config.keys.
@@ -39,7 +39,7 @@ func ConfigKeys() []string {
 	return answer
 }
 
-//go:wasmimport tidemill:plugin/emit@0.1.0 emit
+//go:wasmimport tidemill:plugin/emit@0.2.0 emit
 func importEmitEmit(parameters unsafe.Pointer, result unsafe.Pointer)
 
 // EmitEmit calls emit.emit.
@@ -59,7 +59,7 @@ func EmitEmit(event Outgoing) *EmitError {
 	return failure
 }
 
-//go:wasmimport tidemill:plugin/host@0.1.0 now
+//go:wasmimport tidemill:plugin/host@0.2.0 now
 func importHostNow(result unsafe.Pointer)
 
 // HostNow calls host.now.
@@ -73,7 +73,7 @@ func HostNow() string {
 	return answer
 }
 
-//go:wasmimport tidemill:plugin/host@0.1.0 stable-id
+//go:wasmimport tidemill:plugin/host@0.2.0 stable-id
 func importHostStableID(name string, result unsafe.Pointer)
 
 // HostStableID calls host.stable-id.
@@ -88,7 +88,23 @@ func HostStableID(name string) string {
 	return answer
 }
 
-//go:wasmimport tidemill:plugin/host@0.1.0 random
+//go:wasmimport tidemill:plugin/host@0.2.0 time-left
+func importHostTimeLeft() uint32
+
+// HostTimeLeft calls host.time-left.
+//
+// Milliseconds that are left of the call's `time-limit`; 0 while the plugin starts. Worth a look before something slow: a request
+// over HTTP that may take no longer than this ends in an error that the plugin can tell, and not in an interruption.
+//
+// Since 0.2.0.
+func HostTimeLeft() uint32 {
+	place := abi.Mark()
+	answer := importHostTimeLeft()
+	place.Release()
+	return answer
+}
+
+//go:wasmimport tidemill:plugin/host@0.2.0 random
 func importHostRandom(length uint32, result unsafe.Pointer)
 
 // HostRandom calls host.random.
@@ -102,7 +118,7 @@ func HostRandom(length uint32) []byte {
 	return answer
 }
 
-//go:wasmimport tidemill:plugin/log@0.1.0 write
+//go:wasmimport tidemill:plugin/log@0.2.0 write
 func importLogWrite(level uint32, message string, fields unsafe.Pointer, fieldsLength uint32)
 
 // LogWrite calls log.write.
@@ -116,7 +132,7 @@ func LogWrite(level Level, message string, fields []Attribute) {
 	place.Release()
 }
 
-//go:wasmimport tidemill:plugin/read-model@0.1.0 get
+//go:wasmimport tidemill:plugin/read-model@0.2.0 get
 func importReadModelGet(collection string, key string, result unsafe.Pointer)
 
 // ReadModelGet calls read-model.get.
@@ -137,7 +153,7 @@ func ReadModelGet(collection string, key string) ([]byte, *ReadModelError) {
 	return answer, failure
 }
 
-//go:wasmimport tidemill:plugin/read-model@0.1.0 put
+//go:wasmimport tidemill:plugin/read-model@0.2.0 put
 func importReadModelPut(collection string, key string, body unsafe.Pointer, bodyLength uint32, result unsafe.Pointer)
 
 // ReadModelPut calls read-model.put.
@@ -155,7 +171,7 @@ func ReadModelPut(collection string, key string, body []byte) *ReadModelError {
 	return failure
 }
 
-//go:wasmimport tidemill:plugin/read-model@0.1.0 delete
+//go:wasmimport tidemill:plugin/read-model@0.2.0 delete
 func importReadModelDelete(collection string, key string, result unsafe.Pointer)
 
 // ReadModelDelete calls read-model.delete.
@@ -173,7 +189,7 @@ func ReadModelDelete(collection string, key string) *ReadModelError {
 	return failure
 }
 
-//go:wasmimport tidemill:plugin/read-model@0.1.0 find
+//go:wasmimport tidemill:plugin/read-model@0.2.0 find
 func importReadModelFind(collection string, field string, value unsafe.Pointer, valueLength uint32, afterSome uint32, after string, limit uint32, result unsafe.Pointer)
 
 // ReadModelFind calls read-model.find.
@@ -195,7 +211,7 @@ func ReadModelFind(collection string, field string, value []byte, after string, 
 	return answer, failure
 }
 
-//go:wasmimport tidemill:plugin/state@0.1.0 get
+//go:wasmimport tidemill:plugin/state@0.2.0 get
 func importStateGet(key string, result unsafe.Pointer)
 
 // StateGet calls state.get.
@@ -216,7 +232,7 @@ func StateGet(key string) ([]byte, *StateError) {
 	return answer, failure
 }
 
-//go:wasmimport tidemill:plugin/state@0.1.0 put
+//go:wasmimport tidemill:plugin/state@0.2.0 put
 func importStatePut(key string, value unsafe.Pointer, valueLength uint32, result unsafe.Pointer)
 
 // StatePut calls state.put.
@@ -234,7 +250,7 @@ func StatePut(key string, value []byte) *StateError {
 	return failure
 }
 
-//go:wasmimport tidemill:plugin/state@0.1.0 delete
+//go:wasmimport tidemill:plugin/state@0.2.0 delete
 func importStateDelete(key string, result unsafe.Pointer)
 
 // StateDelete calls state.delete.
@@ -252,7 +268,7 @@ func StateDelete(key string) *StateError {
 	return failure
 }
 
-//go:wasmimport tidemill:plugin/state@0.1.0 compare-and-set
+//go:wasmimport tidemill:plugin/state@0.2.0 compare-and-set
 func importStateCompareAndSet(key string, expectedSome uint32, expected unsafe.Pointer, expectedLength uint32, valueSome uint32, value unsafe.Pointer, valueLength uint32, result unsafe.Pointer)
 
 // StateCompareAndSet calls state.compare-and-set.
@@ -273,7 +289,7 @@ func StateCompareAndSet(key string, expected []byte, value []byte) (bool, *State
 	return answer, failure
 }
 
-//go:wasmimport tidemill:plugin/state@0.1.0 list
+//go:wasmimport tidemill:plugin/state@0.2.0 list
 func importStateList(prefix string, afterSome uint32, after string, limit uint32, result unsafe.Pointer)
 
 // StateList calls state.list.

@@ -11,6 +11,7 @@ type Host interface {
 	EmitEmit(event Outgoing) *EmitError
 	HostNow() string
 	HostStableID(name string) string
+	HostTimeLeft() uint32
 	HostRandom(length uint32) []byte
 	LogWrite(level Level, message string, fields []Attribute)
 	ReadModelGet(collection string, key string) ([]byte, *ReadModelError)
@@ -59,6 +60,16 @@ func HostNow() string {
 // where a repeated call must make the same thing again.
 func HostStableID(name string) string {
 	return host().HostStableID(name)
+}
+
+// HostTimeLeft calls host.time-left.
+//
+// Milliseconds that are left of the call's `time-limit`; 0 while the plugin starts. Worth a look before something slow: a request
+// over HTTP that may take no longer than this ends in an error that the plugin can tell, and not in an interruption.
+//
+// Since 0.2.0.
+func HostTimeLeft() uint32 {
+	return host().HostTimeLeft()
 }
 
 // HostRandom calls host.random.

@@ -21,7 +21,7 @@ const WORLDS = {
 /** The package that the contract is. */
 const CONTRACT = new URL("../../wit", import.meta.url);
 const PACKAGE = "tidemill:plugin";
-const VERSION = "0.1.0";
+const VERSION = "0.2.0";
 /** The name that a component's own world has in the folder of {@link withContract}. */
 export const OWN_WORLD = "plugin";
 export function isWorldName(name) {

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { Context, Event } from "tidemill:plugin/types@0.1.0";
+import type { Context, Event } from "tidemill:plugin/types@0.2.0";
 /** The export `event-handler`. */
 export declare function eventHandlerOf(plugin: unknown): {
     handle: (event: Event, context: Context) => void;

@@ -8,8 +8,8 @@
  *
  * @module
  */
-import * as readModelWit from "tidemill:plugin/read-model@0.1.0";
-import type { Attribute } from "tidemill:plugin/types@0.1.0";
+import * as readModelWit from "tidemill:plugin/read-model@0.2.0";
+import type { Attribute } from "tidemill:plugin/types@0.2.0";
 import type { Level } from "../log.ts";
 export { frames } from "./places.ts";
 export declare function emit(to: string, kind: string, subject: string | undefined, datacontenttype: string | undefined, dataschema: string | undefined, extensions: Attribute[], data: Uint8Array): void;
@@ -27,4 +27,5 @@ export declare function configKeys(): string[];
 export declare function log(level: Level, message: string, fields: Attribute[]): void;
 export declare function now(): string;
 export declare function stableId(name: string): string;
+export declare function timeLeft(): number;
 export declare function random(length: number): Uint8Array;

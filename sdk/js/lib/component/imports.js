@@ -8,12 +8,12 @@
  *
  * @module
  */
-import * as configWit from "tidemill:plugin/config@0.1.0";
-import * as emitWit from "tidemill:plugin/emit@0.1.0";
-import * as hostWit from "tidemill:plugin/host@0.1.0";
-import * as logWit from "tidemill:plugin/log@0.1.0";
-import * as readModelWit from "tidemill:plugin/read-model@0.1.0";
-import * as stateWit from "tidemill:plugin/state@0.1.0";
+import * as configWit from "tidemill:plugin/config@0.2.0";
+import * as emitWit from "tidemill:plugin/emit@0.2.0";
+import * as hostWit from "tidemill:plugin/host@0.2.0";
+import * as logWit from "tidemill:plugin/log@0.2.0";
+import * as readModelWit from "tidemill:plugin/read-model@0.2.0";
+import * as stateWit from "tidemill:plugin/state@0.2.0";
 import { EmitError } from "../emit.js";
 import { ReadModelError } from "../read-model.js";
 import { StateError } from "../state.js";
@@ -130,6 +130,9 @@ export function now() {
 }
 export function stableId(name) {
     return hostWit.stableId(name);
+}
+export function timeLeft() {
+    return hostWit.timeLeft();
 }
 export function random(length) {
     return hostWit.random(length);

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Document } from "tidemill:plugin/read-model@0.1.0";
+import type { Document } from "tidemill:plugin/read-model@0.2.0";
 export declare function documentGet(collection: string, key: string): Uint8Array | undefined;
 export declare function documentPut(collection: string, key: string, body: Uint8Array): void;
 export declare function documentDelete(collection: string, key: string): void;

@@ -17,6 +17,8 @@ export interface HarnessOptions extends TestContext {
     emits?: string[];
     /** What `host.now` says: RFC 3339. */
     now?: string;
+    /** What `host.timeLeft` says, in milliseconds; the whole `timeLimit` when left out, because time stands still in a harness. */
+    timeLeft?: number;
     /** Makes every state function fail, as if the store could not be reached. */
     stateUnavailable?: boolean;
 }

@@ -11,7 +11,8 @@ export class Harness {
     #stage;
     /** @param handler the default export of the plugin's module */
     constructor(handler, options = {}) {
-        const { config = {}, state = {}, emits: grants, now = PLAUSIBLE_NOW, stateUnavailable: unavailable = false, ...context } = options;
+        const { config = {}, state = {}, emits: grants, stateUnavailable: unavailable = false, ...times } = options;
+        const { now = PLAUSIBLE_NOW, timeLeft, ...context } = times;
         const bytes = (value) => (value instanceof Uint8Array ? value : stringify(value));
         const world = {
             role: "handler",
@@ -20,6 +21,7 @@ export class Harness {
             grants,
             collections: new Map(),
             now,
+            timeLeft,
             unavailable,
         };
         this.#stage = new Stage(handler, world, context);

@@ -15,7 +15,8 @@ export class ProjectionHarness {
     #stage;
     /** @param projection the default export of the plugin's module */
     constructor(projection, options = {}) {
-        const { collections = {}, documents = {}, config = {}, now = PLAUSIBLE_NOW, unavailable = false, ...context } = options;
+        const { collections = {}, documents = {}, config = {}, unavailable = false, ...times } = options;
+        const { now = PLAUSIBLE_NOW, timeLeft, ...context } = times;
         const world = {
             role: "projection",
             config: lowerConfig(config),
@@ -23,6 +24,7 @@ export class ProjectionHarness {
             grants: undefined,
             collections: collectionsOf(collections, documents),
             now,
+            timeLeft,
             unavailable,
         };
         this.#projection = projection;
@@ -42,7 +44,8 @@ export class ProjectionHarness {
      * @throws What the query fails with; for one that writes, the refusal.
      */
     query(name, params = {}) {
-        const [answer, call] = within(this.#stage.world, undefined, () => query(this.#projection, name, stringify(params)));
+        const { world, timeLimit } = this.#stage;
+        const [answer, call] = within(world, undefined, timeLimit, () => query(this.#projection, name, stringify(params)));
         if (call.refused)
             throw call.refused;
         if (!("failure" in answer))

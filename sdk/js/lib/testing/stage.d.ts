@@ -14,6 +14,8 @@ export declare class Stage {
     #private;
     world: World;
     constructor(plugin: Handler | Projection, world: World, context: TestContext);
+    /** The time limit of a call that says nothing of its own. */
+    get timeLimit(): number;
     /** Makes one call. What it did stays only if it is done; the sequence goes on when the event is settled. */
     call(event: TestEvent, context: TestContext): Run;
 }

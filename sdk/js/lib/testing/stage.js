@@ -29,10 +29,14 @@ export class Stage {
         this.#plugin = plugin;
         this.#context = context;
     }
+    /** The time limit of a call that says nothing of its own. */
+    get timeLimit() {
+        return this.#context.timeLimit ?? PLAUSIBLE_CONTEXT.timeLimit;
+    }
     /** Makes one call. What it did stays only if it is done; the sequence goes on when the event is settled. */
     call(event, context) {
         const given = { ...PLAUSIBLE_CONTEXT, ...this.#context, ...context, sequence: String(this.#sequence) };
-        const [broken, made] = within(this.world, given, () => call(this.#plugin, lower(event), given));
+        const [broken, made] = within(this.world, given, given.timeLimit, () => call(this.#plugin, lower(event), given));
         const outcome = outcomeOf(broken, made);
         if (outcome.type === "done")
             this.world = made.world;

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { Attribute } from "tidemill:plugin/types@0.1.0";
+import type { Attribute } from "tidemill:plugin/types@0.2.0";
 import type { Level } from "../log.ts";
 export { documentDelete, documentFind, documentGet, documentPut } from "./documents.ts";
 export { frames } from "./stack.ts";
@@ -21,5 +21,7 @@ export declare function log(level: Level, message: string, fields: Attribute[]):
 export declare function now(): string;
 /** As the host makes them, so that an id of a test is that of production, given the same route, stream and sequence. */
 export declare function stableId(name: string): string;
+/** Time stands still in a harness. */
+export declare function timeLeft(): number;
 /** The same bytes in every run of a test. */
 export declare function random(length: number): Uint8Array;

@@ -79,6 +79,10 @@ export function stableId(name) {
     hash[8] = (hash[8] & 0x3f) | 0x80;
     return hash.toString("hex").replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
+/** Time stands still in a harness. */
+export function timeLeft() {
+    return currentCall().timeLeft;
+}
 /** The same bytes in every run of a test. */
 export function random(length) {
     const call = currentCall();

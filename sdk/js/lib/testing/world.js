@@ -6,9 +6,10 @@
  */
 let current;
 /** Runs a plugin with its imports answered from a copy of `world`, which the call changes. */
-export function within(world, origin, run) {
+export function within(world, origin, timeLimit, run) {
     const outer = current;
-    const call = { world: copy(world), origin, emits: [], logs: [], refused: undefined, drawn: 0 };
+    const timeLeft = world.timeLeft ?? timeLimit;
+    const call = { world: copy(world), timeLeft, origin, emits: [], logs: [], refused: undefined, drawn: 0 };
     current = call;
     try {
         return [run(), call];

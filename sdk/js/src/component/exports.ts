@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { Context, Event } from "tidemill:plugin/types@0.1.0";
+import type { Context, Event } from "tidemill:plugin/types@0.2.0";
 
 import { call, query } from "../call.ts";
 import type { Handler } from "../handler.ts";

@@ -8,13 +8,13 @@
  * @module
  */
 
-import * as configWit from "tidemill:plugin/config@0.1.0";
-import * as emitWit from "tidemill:plugin/emit@0.1.0";
-import * as hostWit from "tidemill:plugin/host@0.1.0";
-import * as logWit from "tidemill:plugin/log@0.1.0";
-import * as readModelWit from "tidemill:plugin/read-model@0.1.0";
-import * as stateWit from "tidemill:plugin/state@0.1.0";
-import type { Attribute } from "tidemill:plugin/types@0.1.0";
+import * as configWit from "tidemill:plugin/config@0.2.0";
+import * as emitWit from "tidemill:plugin/emit@0.2.0";
+import * as hostWit from "tidemill:plugin/host@0.2.0";
+import * as logWit from "tidemill:plugin/log@0.2.0";
+import * as readModelWit from "tidemill:plugin/read-model@0.2.0";
+import * as stateWit from "tidemill:plugin/state@0.2.0";
+import type { Attribute } from "tidemill:plugin/types@0.2.0";
 
 import { EmitError } from "../emit.ts";
 import type { Level } from "../log.ts";
@@ -154,6 +154,10 @@ export function now(): string {
 
 export function stableId(name: string): string {
   return hostWit.stableId(name);
+}
+
+export function timeLeft(): number {
+  return hostWit.timeLeft();
 }
 
 export function random(length: number): Uint8Array {

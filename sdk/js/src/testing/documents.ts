@@ -6,7 +6,7 @@
 
 import { Buffer } from "node:buffer";
 
-import type { Document } from "tidemill:plugin/read-model@0.1.0";
+import type { Document } from "tidemill:plugin/read-model@0.2.0";
 
 import { ReadModelError } from "../read-model.ts";
 import { describe } from "../text.ts";

@@ -20,6 +20,8 @@ export interface HarnessOptions extends TestContext {
   emits?: string[];
   /** What `host.now` says: RFC 3339. */
   now?: string;
+  /** What `host.timeLeft` says, in milliseconds; the whole `timeLimit` when left out, because time stands still in a harness. */
+  timeLeft?: number;
   /** Makes every state function fail, as if the store could not be reached. */
   stateUnavailable?: boolean;
 }
@@ -30,7 +32,8 @@ export class Harness {
 
   /** @param handler the default export of the plugin's module */
   constructor(handler: Handler, options: HarnessOptions = {}) {
-    const { config = {}, state = {}, emits: grants, now = PLAUSIBLE_NOW, stateUnavailable: unavailable = false, ...context } = options;
+    const { config = {}, state = {}, emits: grants, stateUnavailable: unavailable = false, ...times } = options;
+    const { now = PLAUSIBLE_NOW, timeLeft, ...context } = times;
     const bytes = (value: unknown) => (value instanceof Uint8Array ? value : stringify(value));
     const world = {
       role: "handler" as const,
@@ -39,6 +42,7 @@ export class Harness {
       grants,
       collections: new Map(),
       now,
+      timeLeft,
       unavailable,
     };
     this.#stage = new Stage(handler, world, context);

@@ -23,6 +23,8 @@ export interface ProjectionHarnessOptions extends TestContext {
   config?: Record<string, unknown>;
   /** What `host.now` says: RFC 3339. */
   now?: string;
+  /** What `host.timeLeft` says, in milliseconds; the whole `timeLimit` when left out, because time stands still in a harness. */
+  timeLeft?: number;
   /** Makes every document function fail, as if the store could not be reached. */
   unavailable?: boolean;
 }
@@ -34,7 +36,8 @@ export class ProjectionHarness {
 
   /** @param projection the default export of the plugin's module */
   constructor(projection: Projection, options: ProjectionHarnessOptions = {}) {
-    const { collections = {}, documents = {}, config = {}, now = PLAUSIBLE_NOW, unavailable = false, ...context } = options;
+    const { collections = {}, documents = {}, config = {}, unavailable = false, ...times } = options;
+    const { now = PLAUSIBLE_NOW, timeLeft, ...context } = times;
     const world = {
       role: "projection" as const,
       config: lowerConfig(config),
@@ -42,6 +45,7 @@ export class ProjectionHarness {
       grants: undefined,
       collections: collectionsOf(collections, documents),
       now,
+      timeLeft,
       unavailable,
     };
     this.#projection = projection;
@@ -63,7 +67,8 @@ export class ProjectionHarness {
    * @throws What the query fails with; for one that writes, the refusal.
    */
   query<Answer = any>(name: string, params: object = {}): Answer {
-    const [answer, call] = within(this.#stage.world, undefined, () => query(this.#projection, name, stringify(params)));
+    const { world, timeLimit } = this.#stage;
+    const [answer, call] = within(world, undefined, timeLimit, () => query(this.#projection, name, stringify(params)));
     if (call.refused) throw call.refused;
     if (!("failure" in answer)) return parse(answer.value) as Answer;
     if ("thrown" in answer) throw answer.thrown;

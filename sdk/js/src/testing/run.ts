@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 
-import type { Outgoing } from "tidemill:plugin/emit@0.1.0";
+import type { Outgoing } from "tidemill:plugin/emit@0.2.0";
 
 import { parse } from "../data.ts";
 import type { EmitError } from "../emit.ts";

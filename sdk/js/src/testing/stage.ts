@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Event as WitEvent } from "tidemill:plugin/types@0.1.0";
+import type { Event as WitEvent } from "tidemill:plugin/types@0.2.0";
 
 import { call, type Broken } from "../call.ts";
 import { stringify } from "../data.ts";
@@ -42,10 +42,15 @@ export class Stage {
     this.#context = context;
   }
 
+  /** The time limit of a call that says nothing of its own. */
+  get timeLimit(): number {
+    return this.#context.timeLimit ?? PLAUSIBLE_CONTEXT.timeLimit;
+  }
+
   /** Makes one call. What it did stays only if it is done; the sequence goes on when the event is settled. */
   call(event: TestEvent, context: TestContext): Run {
     const given = { ...PLAUSIBLE_CONTEXT, ...this.#context, ...context, sequence: String(this.#sequence) };
-    const [broken, made] = within(this.world, given, () => call(this.#plugin, lower(event), given));
+    const [broken, made] = within(this.world, given, given.timeLimit, () => call(this.#plugin, lower(event), given));
     const outcome = outcomeOf(broken, made);
     if (outcome.type === "done") this.world = made.world;
     if (outcome.type === "done" || outcome.type === "rejected") this.#sequence += 1;

@@ -8,7 +8,7 @@
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 
-import type { Attribute } from "tidemill:plugin/types@0.1.0";
+import type { Attribute } from "tidemill:plugin/types@0.2.0";
 
 import { EmitError } from "../emit.ts";
 import type { Level } from "../log.ts";
@@ -99,6 +99,11 @@ export function stableId(name: string): string {
   hash[6] = (hash[6]! & 0x0f) | 0x50;
   hash[8] = (hash[8]! & 0x3f) | 0x80;
   return hash.toString("hex").replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+}
+
+/** Time stands still in a harness. */
+export function timeLeft(): number {
+  return currentCall().timeLeft;
 }
 
 /** The same bytes in every run of a test. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Outgoing } from "tidemill:plugin/emit@0.1.0";
+import type { Outgoing } from "tidemill:plugin/emit@0.2.0";
 
 import type { EmitError } from "../emit.ts";
 import type { ReadModelError } from "../read-model.ts";
@@ -20,6 +20,8 @@ export interface World {
   readonly grants: readonly string[] | undefined;
   readonly collections: ReadonlyMap<string, Collection>;
   readonly now: string;
+  /** `undefined`: all of the time limit. */
+  readonly timeLeft: number | undefined;
   /** Whether state and documents are out of reach. */
   readonly unavailable: boolean;
 }
@@ -33,6 +35,8 @@ export interface Collection {
 /** One call: the world as the call sees it, and what the call did. */
 export interface Call {
   readonly world: World;
+  /** Milliseconds. */
+  readonly timeLeft: number;
   /** `undefined` while a question is answered. */
   readonly origin: Origin | undefined;
   readonly emits: Outgoing[];
@@ -53,9 +57,10 @@ export interface Origin {
 let current: Call | undefined;
 
 /** Runs a plugin with its imports answered from a copy of `world`, which the call changes. */
-export function within<T>(world: World, origin: Origin | undefined, run: () => T): [T, Call] {
+export function within<T>(world: World, origin: Origin | undefined, timeLimit: number, run: () => T): [T, Call] {
   const outer = current;
-  const call: Call = { world: copy(world), origin, emits: [], logs: [], refused: undefined, drawn: 0 };
+  const timeLeft = world.timeLeft ?? timeLimit;
+  const call: Call = { world: copy(world), timeLeft, origin, emits: [], logs: [], refused: undefined, drawn: 0 };
   current = call;
   try {
     return [run(), call];

@@ -46,7 +46,7 @@ const doings: Record<string, (data: Record<string, string>, attempt: number) => 
     }
   },
   config: () => [config.number("limit", 1), config.get("nothing") ?? "none", config.keys()],
-  host: () => [host.now(), host.stableId("x"), host.random(3).length],
+  host: () => [host.now(), host.stableId("x"), host.timeLeft(), host.random(3).length],
   console: () => {
     console.log("%s has %d of %j%%", "a", "7", { b: 1 }, [2], new RangeError("r"), undefined, "ä");
     console.warn({ w: 1 });

@@ -228,6 +228,9 @@ class _Component:
     def stable_id(self, name: str) -> str:
         return host.stable_id(name)
 
+    def time_left(self) -> int:
+        return host.time_left()
+
     def random(self, length: int) -> bytes:
         return host.random(length)
 

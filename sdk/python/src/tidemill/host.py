@@ -5,7 +5,7 @@ from __future__ import annotations
 from tidemill import _host
 from tidemill._host import text
 
-__all__ = ["MAX_RANDOM", "now", "random", "stable_id"]
+__all__ = ["MAX_RANDOM", "now", "random", "stable_id", "time_left"]
 
 MAX_RANDOM = 4096
 """The most bytes that one `random` gives."""
@@ -22,6 +22,15 @@ def stable_id(name: str) -> str:
     Use it where a repeated call must make the same thing again. A query has no event, and so no stable ids.
     """
     return _host.current.stable_id(text(name, "the name of a stable id"))
+
+
+def time_left() -> int:
+    """How many milliseconds are left of the call's time limit; 0 while the plugin starts.
+
+    It is meant for the timeouts of what may be slow. A request over HTTP that may take no longer than this ends in an error that
+    the plugin can tell, and not in an interruption.
+    """
+    return _host.current.time_left()
 
 
 def random(length: int) -> bytes:

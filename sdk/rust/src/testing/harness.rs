@@ -1,6 +1,7 @@
 //! One handler and the world around it: settings, state, and where the call stands.
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -69,6 +70,12 @@ impl<H: Handler> Harness<H> {
     /// What `host::now` says: RFC 3339.
     pub fn now(mut self, now: &str) -> Self {
         self.stage.world.now = now.to_owned();
+        self
+    }
+
+    /// What `host::time_left` says; the whole time limit of the call otherwise, because time stands still in a harness.
+    pub fn time_left(mut self, time_left: Duration) -> Self {
+        self.stage.world.time_left = time_left;
         self
     }
 

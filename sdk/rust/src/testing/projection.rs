@@ -1,6 +1,7 @@
 //! One projection and the world around it: settings, and the documents that it folds.
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -68,6 +69,12 @@ impl<P: Projection> ProjectionHarness<P> {
     /// What `host::now` says: RFC 3339.
     pub fn now(mut self, now: &str) -> Self {
         self.stage.world.now = now.to_owned();
+        self
+    }
+
+    /// What `host::time_left` says; the whole time limit of the call otherwise, because time stands still in a harness.
+    pub fn time_left(mut self, time_left: Duration) -> Self {
+        self.stage.world.time_left = time_left;
         self
     }
 

@@ -1,12 +1,11 @@
 //! What surrounds a plugin under test, whatever kind of plugin it is: the world, and where the next call stands.
 
 use std::panic::{self, AssertUnwindSafe};
-use std::time::Duration;
 
 use serde::Serialize;
 
 use super::run::{Ended, Run};
-use super::stand_in::{self, Refused, Role, World};
+use super::stand_in::{self, Refused, Role, TIME_LIMIT, World};
 use crate::failure::Verdict;
 use crate::{Answer, Context, Outcome, reject};
 
@@ -27,7 +26,7 @@ impl Stage {
             max_attempts: 5,
             stream: "TEST".to_owned(),
             sequence: "1".to_owned(),
-            time_limit: Duration::from_secs(5),
+            time_limit: TIME_LIMIT,
         };
         Self { world: World::new(role), context, sequence: 1 }
     }

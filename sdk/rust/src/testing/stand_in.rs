@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::run::{Emitted, LogLine};
 use crate::EmitError;
@@ -13,6 +14,9 @@ use crate::state::{MAX_LIST, StateError};
 
 pub(super) use super::documents::Collection;
 pub(crate) use super::documents::{document_delete, document_find, document_get, document_put};
+
+/// A default host's time limit of a call.
+pub(super) const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// The longest state key, and the largest value that a default host accepts.
 const MAX_KEY_BYTES: usize = 256;
@@ -35,6 +39,7 @@ pub(super) struct World {
     pub(super) grants: Option<Vec<String>>,
     pub(super) collections: BTreeMap<String, Collection>,
     pub(super) now: String,
+    pub(super) time_left: Duration,
     /// Whether state and documents are out of reach.
     pub(super) unavailable: bool,
 }
@@ -173,6 +178,11 @@ pub(crate) fn stable_id(name: &str) -> String {
     })
 }
 
+/// Time stands still in a harness.
+pub(crate) fn time_left() -> Duration {
+    with_call(|call| call.world.time_left)
+}
+
 /// The same bytes in every run of a test.
 pub(crate) fn random(length: u32) -> Vec<u8> {
     with_call(|call| {
@@ -271,6 +281,7 @@ impl World {
             grants: None,
             collections: BTreeMap::new(),
             now: "2026-01-01T00:00:00.000Z".to_owned(),
+            time_left: TIME_LIMIT,
             unavailable: false,
         }
     }

@@ -45,6 +45,11 @@ impl Handler for Puppet {
                 state::put("id", host::stable_id("thing"))?;
                 if context.is_last_attempt() { Ok(()) } else { Err(retry("once more")) }
             }
+            "time" => {
+                let times = json!({ "limit": context.time_limit, "left": host::time_left() });
+                Emit::to("times.told").kind("Told").json(&times).send()?;
+                Ok(())
+            }
             "set once" => {
                 let set = state::compare_and_set("once", None, Some(b"1"))?;
                 Emit::to("sets.made").kind("Set").json(&set).send()?;
@@ -113,6 +118,15 @@ fn a_stable_id_is_the_same_for_a_redelivery_and_another_for_the_next_event() {
     puppet.handle(wish("id")).assert_retry("once more");
     puppet = puppet.attempt(5);
     assert_eq!(puppet.handle(wish("id")).state["id"], first);
+}
+
+#[test]
+fn the_time_that_is_left_is_the_time_limit_unless_the_test_says_otherwise() {
+    let told = |mut puppet: Harness<Puppet>| puppet.handle(wish("time")).emitted("Told").json();
+    let all = told(Harness::new());
+    assert_eq!((&all["limit"], &all["left"]), (&json!(Duration::from_secs(5)), &all["limit"]));
+    let little = told(Harness::new().time_left(Duration::from_millis(250)));
+    assert_eq!((&little["limit"], &little["left"]), (&all["limit"], &json!(Duration::from_millis(250))));
 }
 
 #[test]

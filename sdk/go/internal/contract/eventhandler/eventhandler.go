@@ -24,7 +24,7 @@ import (
 // any time; what must stay belongs into `state`.
 var Handle func(event contract.Event, context contract.Context) *contract.Failure
 
-//go:wasmexport tidemill:plugin/event-handler@0.1.0#handle
+//go:wasmexport tidemill:plugin/event-handler@0.2.0#handle
 func handle(parameters unsafe.Pointer) unsafe.Pointer {
 	abi.Enter()
 	failure := Handle(contract.LiftEvent(parameters, 0), contract.LiftContext(parameters, 88))

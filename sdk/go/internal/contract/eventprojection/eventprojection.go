@@ -26,7 +26,7 @@ import (
 // another copy of the read model may be folded by the same instance: what must stay belongs into a document.
 var Apply func(event contract.Event, context contract.Context) *contract.Failure
 
-//go:wasmexport tidemill:plugin/event-projection@0.1.0#apply
+//go:wasmexport tidemill:plugin/event-projection@0.2.0#apply
 func apply(parameters unsafe.Pointer) unsafe.Pointer {
 	abi.Enter()
 	failure := Apply(contract.LiftEvent(parameters, 0), contract.LiftContext(parameters, 88))

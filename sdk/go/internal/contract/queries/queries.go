@@ -25,7 +25,7 @@ import (
 // tried again, and the projection goes on.
 var Query func(name string, params []byte) ([]byte, *contract.Failure)
 
-//go:wasmexport tidemill:plugin/queries@0.1.0#query
+//go:wasmexport tidemill:plugin/queries@0.2.0#query
 func query(name unsafe.Pointer, nameLength uint32, params unsafe.Pointer, paramsLength uint32) unsafe.Pointer {
 	abi.Enter()
 	answer, failure := Query(abi.StringAt(name, nameLength), abi.BytesAt(params, paramsLength))

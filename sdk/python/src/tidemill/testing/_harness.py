@@ -10,7 +10,7 @@ from tidemill._json import dumps
 from tidemill._plugin import consumer_of
 from tidemill.testing._run import Run
 from tidemill.testing._stage import Stage, settings
-from tidemill.testing._world import World
+from tidemill.testing._world import TIME_LIMIT, World
 
 __all__ = ["Harness"]
 
@@ -26,6 +26,8 @@ class Harness:
         route: The name of the route.
         stream: The name of the stream.
         now: What `host.now` says: RFC 3339.
+        time_left: What `host.time_left` says, in milliseconds. Without this it is the whole time limit, because time stands
+            still in a harness.
         state_unavailable: Makes every state function fail, as if the store could not be reached.
     """
 
@@ -39,6 +41,7 @@ class Harness:
         route: str = "test",
         stream: str = "TEST",
         now: str = "2026-01-01T00:00:00.000Z",
+        time_left: int = TIME_LIMIT,
         state_unavailable: bool = False,
     ) -> None:
         world = World(
@@ -47,6 +50,7 @@ class Harness:
             state={key: value if isinstance(value, bytes) else dumps(value) for key, value in (state or {}).items()},
             grants=None if emits is None else list(emits),
             now=now,
+            time_left=time_left,
             unavailable=state_unavailable,
         )
         self._stage = Stage(consumer_of(handler, "handler"), world, route, stream)

@@ -14,7 +14,7 @@ from tidemill._verdict import verdict
 from tidemill.testing._documents import Collection
 from tidemill.testing._run import Run
 from tidemill.testing._stage import Stage, settings
-from tidemill.testing._world import Call, World
+from tidemill.testing._world import TIME_LIMIT, Call, World
 
 __all__ = ["ProjectionHarness"]
 
@@ -31,6 +31,8 @@ class ProjectionHarness:
         name: The name of the projection.
         stream: The name of the stream.
         now: What `host.now` says: RFC 3339.
+        time_left: What `host.time_left` says, in milliseconds. Without this it is the whole time limit, because time stands
+            still in a harness.
         unavailable: Makes every document function fail, as if the store could not be reached.
     """
 
@@ -44,9 +46,16 @@ class ProjectionHarness:
         name: str = "test",
         stream: str = "TEST",
         now: str = "2026-01-01T00:00:00.000Z",
+        time_left: int = TIME_LIMIT,
         unavailable: bool = False,
     ) -> None:
-        world = World(role="projection", config=settings(config), now=now, unavailable=unavailable)
+        world = World(
+            role="projection",
+            config=settings(config),
+            now=now,
+            time_left=time_left,
+            unavailable=unavailable,
+        )
         for collection, indexes in collections.items():
             world.collections[collection] = Collection(list(indexes))
         for collection, bodies in (documents or {}).items():

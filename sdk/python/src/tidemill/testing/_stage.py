@@ -13,7 +13,7 @@ from tidemill._json import dumps
 from tidemill._plugin import Consumer
 from tidemill._verdict import verdict
 from tidemill.testing._run import Outcome, Run
-from tidemill.testing._world import Call, World
+from tidemill.testing._world import TIME_LIMIT, Call, World
 
 __all__ = ["Stage", "settings"]
 
@@ -29,7 +29,7 @@ class Stage:
         self.sequence = 1
 
     def call(self, event: Event[bytes], attempt: int, max_attempts: int) -> Run:
-        context = Context(self.route, attempt, max_attempts, self.stream, str(self.sequence), time_limit=5000)
+        context = Context(self.route, attempt, max_attempts, self.stream, str(self.sequence), TIME_LIMIT)
         call = Call(self.world, (self.route, self.stream, context.sequence))
         error: BaseException | None = None
         with call:

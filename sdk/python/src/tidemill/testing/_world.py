@@ -17,7 +17,10 @@ from tidemill.testing import _rules
 from tidemill.testing._documents import Collection, find, write
 from tidemill.testing._run import Emitted, LogLine
 
-__all__ = ["Call", "World"]
+__all__ = ["TIME_LIMIT", "Call", "World"]
+
+TIME_LIMIT = 5000
+"""A default host's time limit of a call, in milliseconds."""
 
 # The host's own: with it the ids of a test are the ids of production, if route, stream and sequence are.
 _STABLE_ID_NAMESPACE = uuid.UUID("6f0c1b6e-52d4-4d0f-9a3b-7e15c0d284a1")
@@ -34,6 +37,7 @@ class World:
     """`None`: every subject is granted."""
     collections: dict[str, Collection] = field(default_factory=dict)
     now: str = "2026-01-01T00:00:00.000Z"
+    time_left: int = TIME_LIMIT
     unavailable: bool = False
     """Whether state and documents are out of reach."""
 
@@ -176,6 +180,10 @@ class Call:
         if self.origin is None:
             raise RuntimeError("a query has no event that a stable id could be made from")
         return str(uuid.uuid5(_STABLE_ID_NAMESPACE, "\0".join([*self.origin, name])))
+
+    def time_left(self) -> int:
+        """Time stands still in a harness."""
+        return self.world.time_left
 
     def random(self, length: int) -> bytes:
         """The same bytes in every run of a test."""

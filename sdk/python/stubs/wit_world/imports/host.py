@@ -25,6 +25,14 @@ def stable_id(name: str) -> str:
     where a repeated call must make the same thing again.
     """
     raise NotImplementedError
+def time_left() -> int:
+    """
+    Milliseconds that are left of the call's `time-limit`; 0 while the plugin starts. Worth a look before something slow: a request
+    over HTTP that may take no longer than this ends in an error that the plugin can tell, and not in an interruption.
+    
+    Since 0.2.0.
+    """
+    raise NotImplementedError
 def random(length: int) -> bytes:
     """
     Random bytes, at most 4096; cryptographically strong.
