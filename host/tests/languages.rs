@@ -158,8 +158,8 @@ async fn a_pipeline_in_three_languages_has_the_outcome_of_one_in_rust() {
     }
     let config = std::fs::read_to_string(example.join("runtime.yaml")).unwrap();
     let schemas = root.join("examples/shop/schemas").canonicalize().unwrap();
-    let config = config.replace("../shop/schemas", &schemas.to_string_lossy())
-        + "\nbroker: { embedded: { dir: ./data } }\n";
+    let config =
+        config.replace("../shop/schemas", &schemas.to_string_lossy()) + "\nbroker: { embedded: { dir: ./data } }\n";
     let config: String =
         config.lines().filter(|line| !line.contains("project:")).map(|line| format!("{line}\n")).collect();
     let mut came = Vec::new();

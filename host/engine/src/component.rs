@@ -13,14 +13,14 @@ use wasmtime::component::Component;
 use crate::compiler::CompileError;
 
 /// The contract's package.
-pub(crate) const PACKAGE: &str = "tidemill:plugin";
+pub const PACKAGE: &str = "tidemill:plugin";
 
 /// Its version that is current: what the SDKs of today are built from.
 const VERSION: &str = "0.2.0";
 
 /// Its versions that this host serves side by side, the newest first. A component that was built against one of them runs; of what
 /// came later it knows nothing and misses nothing. `wit/frozen` holds the text of those that are not current.
-pub(crate) const SERVED: [&str; 2] = [VERSION, "0.1.0"];
+pub const SERVED: [&str; 2] = [VERSION, "0.1.0"];
 
 /// Outgoing requests; linked where they are granted.
 const HTTP: &str = "wasi:http";

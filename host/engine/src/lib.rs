@@ -44,6 +44,7 @@ pub use audit::{Recorder, Tried};
 pub use call_log::Level;
 pub use compiler::{ChildCompiler, CompileError, CompileLimits, Compiler, compile_child};
 pub use component::LoadError;
+pub use component::{PACKAGE as CONTRACT, SERVED as CONTRACT_VERSIONS};
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use http::{Network, Resolve, System};
 pub use plugin::{Description, Plugin};

@@ -140,7 +140,7 @@ impl Place {
     }
 }
 
-/// `handler@0.1.0, 140 KiB, sha256:1469e1e5b380, built in 3.2 s: plugins/fraud-check.wasm`.
+/// `handler@0.2.0, 140 KiB, sha256:1469e1e5b380, built in 3.2 s: plugins/fraud-check.wasm`.
 pub(super) fn sentence(installed: &Installed) -> String {
     let Installed { path, description, took } = installed;
     format!(

@@ -47,7 +47,7 @@ pub struct PluginMetrics {
     pub name: String,
     /// `sha256:…` of the build that serves.
     pub digest: String,
-    /// `handler@0.1.0`.
+    /// `handler@0.2.0`.
     pub world: String,
     pub generation: u64,
     pub on_probation: bool,
