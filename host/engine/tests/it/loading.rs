@@ -61,7 +61,7 @@ async fn a_component_of_another_world_is_refused() {
     );
     assert_eq!(
         refusal(&dummy(&contract("0.3.0"), "handler")),
-        "exports `tidemill:plugin/event-handler` in version 0.3.0, this host calls versions 0.2.0 and 0.2.0; build it with an SDK of \
+        "exports `tidemill:plugin/event-handler` in version 0.3.0, this host calls versions 0.2.0 and 0.1.0; build it with an SDK of \
          one of them"
     );
 }

@@ -279,7 +279,7 @@ async fn a_component_of_the_other_role_is_refused_with_what_it_is_and_what_was_e
     );
     assert_eq!(
         refusal(Role::Projection, &dummy(&contract("0.3.0"), "projection-with-queries")),
-        "exports `tidemill:plugin/event-projection` in version 0.3.0, this host calls versions 0.2.0 and 0.2.0; build it with an SDK \
+        "exports `tidemill:plugin/event-projection` in version 0.3.0, this host calls versions 0.2.0 and 0.1.0; build it with an SDK \
          of one of them"
     );
 }
@@ -325,7 +325,7 @@ async fn queries_of_another_version_are_refused_and_not_left_out() {
     resolve.push_str("both.wit", both).unwrap();
     assert_eq!(
         refusal(Role::Projection, &dummy(&resolve, "both")),
-        "exports `tidemill:plugin/queries` in version 0.3.0, this host calls versions 0.2.0 and 0.2.0; build it with an SDK of one of \
+        "exports `tidemill:plugin/queries` in version 0.3.0, this host calls versions 0.2.0 and 0.1.0; build it with an SDK of one of \
          them"
     );
 }
