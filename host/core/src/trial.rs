@@ -5,13 +5,16 @@
 //! is the worse for it; if it breaks as well, the event is to blame, and nothing speaks against the new build. So a poison
 //! event does not roll a good build back, and a bad build dead-letters nothing.
 //!
-//! A verdict of the new build (`reject`, `retry`) is no sign of a defect and is not asked for twice. But as long as the
-//! build is on probation nothing is dead-lettered for it and no attempt is used up: such an event waits, and runs again
-//! after the probation. The same goes for an event about which neither build proves anything; a build for which nothing
-//! speaks when its time is over is rolled back.
+//! A verdict of the new build (`reject`, `retry`) is no sign of a defect: a rule that has become stricter is what somebody wanted. But
+//! as long as the build is on probation nothing is dead-lettered for it and no attempt is used up: such an event waits, and
+//! runs again after the probation. And a build that cannot read its events any more rejects them too. So the build before it is
+//! asked about a rejected event, and its answer thrown away: where the new build rejects more of what the old one handles than
+//! it handles itself, it is rolled back in the end. The same goes for a build for which nothing speaks because it broke on events
+//! about which neither build proves anything.
 
 mod asking;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -47,6 +50,8 @@ pub enum Standing {
 pub enum Grounds {
     /// It broke on events that the build before it handled.
     Broke { events: u64, calls: u64, first: String },
+    /// It rejected most of what it was given, and the build before it handles that.
+    Rejects { events: u64, handled: u64, first: String },
     /// It takes many times as long.
     Slow { mean: Duration, before: Duration, calls: u64 },
     /// Its instances keep outgrowing their memory.
@@ -61,11 +66,14 @@ struct Evidence {
     /// Calls of the new build that say something about it.
     calls: u64,
     declined: u64,
+    /// Ids of events that it rejected and that the build before it handles. Such an event comes again and again; it counts once.
+    rejected: BTreeSet<String>,
     /// Events that it broke on and that the build before it did not handle either, each as often as it was tried.
     undecided: u64,
     /// Events that it broke on and that the build before it handled.
     broken: u64,
     first: Option<String>,
+    first_rejected: Option<String>,
 }
 
 /// Below this many broken events a build is rolled back at the end of its probation only: one may be chance.
@@ -73,6 +81,9 @@ const BROKEN_AT_ONCE: u64 = 3;
 
 /// More than one event in this many, and the build is rolled back.
 const TOLERATED_ONE_IN: u64 = 20;
+
+/// So many rejected events are remembered; more would say the same.
+const REJECTED_KEPT: usize = 1000;
 
 /// Calls of both builds before their times are compared.
 const CALLS_TO_COMPARE: u64 = 20;
@@ -114,6 +125,17 @@ impl Trial {
     /// bring its end closer.
     pub(crate) fn declined(&self) {
         self.note(|evidence| evidence.declined += 1);
+    }
+
+    /// The new build rejected an event that the build before it handles.
+    pub(crate) fn rejected(&self, event_id: &str, failure: &Failure) {
+        self.note(|evidence| {
+            evidence.declined += 1;
+            if evidence.rejected.len() < REJECTED_KEPT {
+                evidence.rejected.insert(event_id.to_owned());
+            }
+            evidence.first_rejected.get_or_insert_with(|| failure.text.clone());
+        });
     }
 
     /// The new build broke on an event, and the build before it handled the event.
@@ -192,12 +214,17 @@ impl Trial {
 fn judge(evidence: &Evidence, new: Vitals, previous: Vitals, over: bool) -> Option<Standing> {
     let &Evidence { calls, broken, undecided, .. } = evidence;
     let too_often = broken.saturating_mul(TOLERATED_ONE_IN) > calls;
+    let handled = calls.saturating_sub(broken);
+    let rejected = evidence.rejected.len() as u64;
     let nothing_for_it = broken + undecided > 0 && calls == broken;
     let comparable = new.calls.min(previous.calls) >= CALLS_TO_COMPARE;
     let leaks = new.outgrown > 1 && new.per_instance() * 2 < CALLS_PER_INSTANCE.min(previous.per_instance());
     let grounds = if (too_often && (over || broken >= BROKEN_AT_ONCE)) || (over && nothing_for_it) {
         let first = evidence.first.clone().unwrap_or_default();
         Grounds::Broke { events: broken + undecided, calls: calls + undecided, first }
+    } else if over && rejected > handled {
+        let first = evidence.first_rejected.clone().unwrap_or_default();
+        Grounds::Rejects { events: rejected, handled, first }
     } else if over && comparable && new.mean() > NOTICEABLE && new.mean() > previous.mean() * SLOWER {
         // At the end only: what an instance does once, on its first event, must not count for all.
         Grounds::Slow { mean: new.mean(), before: previous.mean(), calls }
@@ -214,6 +241,12 @@ impl fmt::Display for Grounds {
         match self {
             Grounds::Broke { events, calls, first } => {
                 write!(f, "it broke on {events} of {calls} events that the build before it handled; first: {first}")
+            }
+            Grounds::Rejects { events, handled, first } => {
+                write!(
+                    f,
+                    "it rejected {events} events that the build before it handles, and handled {handled}; first: {first}"
+                )
             }
             Grounds::Slow { mean, before, calls } => {
                 write!(f, "a call took {mean:.1?} on average of {calls}; the build before it needed {before:.1?}")
@@ -242,6 +275,7 @@ mod tests {
     fn word(standing: Option<Standing>) -> Option<&'static str> {
         standing.map(|standing| match standing {
             Standing::RolledBack(Grounds::Broke { .. }) => "broke",
+            Standing::RolledBack(Grounds::Rejects { .. }) => "rejects",
             Standing::RolledBack(Grounds::Slow { .. }) => "slow",
             Standing::RolledBack(Grounds::Leaks { .. }) => "leaks",
             Standing::RolledBack(Grounds::Asked) => "asked",
@@ -275,13 +309,28 @@ mod tests {
     #[test]
     fn a_build_for_which_nothing_speaks_is_rolled_back_in_the_end() {
         let judged = |calls, broken, undecided, declined, over| {
-            let evidence = Evidence { calls, broken, undecided, declined, first: None };
+            let evidence = Evidence { calls, broken, undecided, declined, ..Evidence::default() };
             word(judge(&evidence, vitals(calls, 50, 0), vitals(1000, 50, 0), over))
         };
         assert_eq!(judged(0, 0, 30, 0, false), None);
         assert_eq!(judged(0, 0, 30, 0, true), Some("broke"));
         assert_eq!(judged(40, 0, 30, 0, true), Some("passed"), "it handled others");
-        assert_eq!(judged(0, 0, 0, 30, true), Some("passed"), "to reject is no defect");
+        assert_eq!(judged(0, 0, 0, 30, true), Some("passed"), "what the build before rejects as well");
+    }
+
+    #[test]
+    fn a_build_that_mostly_rejects_what_the_build_before_it_handles_is_rolled_back_in_the_end() {
+        let judged = |calls, rejected: u64, over| {
+            let rejected = (0..rejected).map(|number| format!("e-{number}")).collect();
+            let evidence =
+                Evidence { calls, rejected, first_rejected: Some("no total".to_owned()), ..Evidence::default() };
+            word(judge(&evidence, vitals(calls, 50, 0), vitals(1000, 50, 0), over))
+        };
+        assert_eq!(judged(0, 30, false), None, "it may be the first ones only");
+        assert_eq!(judged(0, 1, true), Some("rejects"));
+        assert_eq!(judged(10, 11, true), Some("rejects"));
+        assert_eq!(judged(10, 10, true), Some("passed"), "a stricter rule is what somebody wanted");
+        assert_eq!(judged(100, 3, true), Some("passed"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::Trial;
 use crate::event::Event;
-use crate::failure::{Blame, Failure};
+use crate::failure::{Blame, Failure, FailureKind};
 use crate::generation::Generation;
 use crate::pipeline::Build;
 use crate::port::CallSettings;
@@ -53,6 +53,14 @@ async fn ask_on_trial<A: Asking>(asking: &A, trial: &Trial) -> Result<A::Answer,
                 Err(Failure { provisional: true, ..second })
             }
         },
+        Err(failure) if failure.kind == FailureKind::Rejected => {
+            // What it would do is thrown away: the word of the new build stands, if the build itself does.
+            match asking.ask(&trial.previous).await {
+                Ok(_) => trial.rejected(&asking.event().id, &failure),
+                Err(_) => trial.declined(),
+            }
+            Err(Failure { provisional: true, ..failure })
+        }
         Err(failure) if failure.kind.blame() != Blame::Host => {
             trial.declined();
             Err(Failure { provisional: true, ..failure })

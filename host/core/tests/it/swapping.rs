@@ -166,14 +166,36 @@ async fn a_poison_event_speaks_against_no_build() {
 #[tokio::test(start_paused = true)]
 async fn what_a_build_on_probation_rejects_waits_and_is_dead_lettered_once_the_build_is_trusted() {
     let rig = rig().await;
-    let trial = try_out(&rig, build("strict", false, |_| async { failed(FailureKind::Rejected) }.boxed()));
-    rig.publish(&["e"]).await;
+    let strict = |event: &str| if event == "bad" { failed(FailureKind::Rejected) } else { emits(vec![]) };
+    let trial = try_out(
+        &rig,
+        build("strict", false, move |call| {
+            let answer = strict(&call.event.id);
+            async { answer }.boxed()
+        }),
+    );
+    rig.publish(&["bad", "good"]).await;
     sleep(PROBATION.time / 2).await;
     assert_eq!(rig.dead_letters().await.len(), 0);
     assert_eq!(trial.concluded().await, Standing::Passed);
     rig.settled().await;
     let letter = rig.dead_letter().await;
     assert_eq!((letter.reason.as_str(), letter.digest.as_str(), letter.attempts), ("rejected", "strict", 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_build_that_rejects_what_the_one_before_handles_is_rolled_back_and_dead_letters_nothing() {
+    let rig = rig().await;
+    let trial = try_out(&rig, build("deaf", false, |_| async { failed(FailureKind::Rejected) }.boxed()));
+    rig.publish_many(20).await;
+    let Standing::RolledBack(grounds) = trial.concluded().await else { panic!("{:?}", trial.standing()) };
+    assert!(
+        grounds.to_string().starts_with("it rejected 20 events that the build before it handles, and handled 0"),
+        "{grounds}"
+    );
+    rig.settled().await;
+    assert_eq!(shares(&rig, 20).await, (20, 0));
+    assert_eq!(rig.dead_letters().await.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -141,11 +141,11 @@ async fn the_host_gives_time_identity_and_randomness() {
     assert_eq!(first, failure_text(&plugin).await, "the same event and name give the same id");
     assert_eq!(first.len(), 36);
 
-    let left = "(i32.store (i32.const 1000) (call $time_left)) (call $reject (i32.const 1000) (i32.const 4))";
-    let plugin = load(&answering(&[TIME_LEFT], left));
+    let plugin =
+        load(&answering(&[TIME_LEFT], "(call $retry (i32.const 1) (call $time_left) (i32.const 1000) (i32.const 1))"));
     let failure = call_on(&plugin, &route(Duration::from_secs(60), Limits::default()), "{}", None).await.unwrap_err();
-    let left = u32::from_le_bytes(failure.text.as_bytes().try_into().unwrap());
-    assert!((1..=60_000).contains(&left), "{left} ms of 60 s are left");
+    let FailureKind::RetryRequested { after: Some(left) } = failure.kind else { panic!("{failure:?}") };
+    assert!(left > Duration::ZERO && left <= Duration::from_secs(60), "{left:?} of 60 s are left");
 
     let too_much = "(call $random (i32.const 4097) (i32.const 1100)) (call $ok)";
     let failure = call(&load(&answering(&[HOST], too_much)), "{}").await.unwrap_err();

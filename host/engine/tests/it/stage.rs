@@ -52,8 +52,8 @@ fn gambler() -> Vec<u8> {
            (func $handle (param i32) (result i32)
                (call $random (i32.const 8) (i32.const 1100))
                (call $keep (i32.const 1000) (i32.const 1100))
-               (call $random_bytes (i64.const 8) (i32.const 1110))
-               (call $keep (i32.const 1001) (i32.const 1110))
+               (call $random_bytes (i64.const 8) (i32.const 1112))
+               (call $keep (i32.const 1001) (i32.const 1112))
                (call $now (i32.const 1120))
                (call $keep (i32.const 1002) (i32.const 1120))
                (call $ok))"#,
