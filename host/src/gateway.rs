@@ -97,7 +97,7 @@ impl Runtime for App {
         let view = self.reloader().supervisor.view();
         let copyless = view.projections.iter().filter(|projection| projection.view().is_none());
         health.unbound.extend(copyless.map(|one| format!("projection `{}` has no copy yet", one.config.name)));
-        health.unbound.extend(self.reloader().supervisor.ended());
+        health.unbound.extend(self.reloader().supervisor.idle_against_will());
         health
     }
 

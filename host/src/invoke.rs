@@ -195,7 +195,11 @@ pub fn take(found: &Found, part: &Part, wishes: &Wishes) -> Result<Take> {
     let seed = rehearse::seed(&route, &origin, attempt);
     let requests = if wishes.send_requests { Requests::Sent } else { Requests::Refused };
     let scene = Scene { now, seed, requests };
-    Ok(Take { message: found.message.clone(), origin, attempt, scene, validate: !wishes.no_validate })
+    let age = letter
+        .filter(|_| wishes.attempt.is_none())
+        .map(|letter| letter.last_failure.duration_since(letter.first_failure));
+    let age = age.and_then(Result::ok).unwrap_or_default();
+    Ok(Take { message: found.message.clone(), origin, attempt, age, scene, validate: !wishes.no_validate })
 }
 
 fn first_stream(part: &Part) -> StreamName {

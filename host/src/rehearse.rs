@@ -39,6 +39,8 @@ pub struct Take {
     pub message: Message,
     pub origin: Origin,
     pub attempt: u32,
+    /// How long the event had been failing then.
+    pub age: Duration,
     pub scene: Scene,
     /// Whether schema and filter are asked; without, the plugin is called with whatever can be decoded.
     pub validate: bool,

@@ -126,15 +126,24 @@ impl Supervisor {
         self.view.store(Arc::new(View::of(running)));
     }
 
-    /// Routes and projections that ended although nobody stopped them, each as a sentence; nothing while something is being
-    /// changed.
-    pub fn ended(&self) -> Vec<String> {
+    /// Routes and projections that do not do their work although nobody stopped them, each as a sentence; nothing while something
+    /// is being changed.
+    pub fn idle_against_will(&self) -> Vec<String> {
         let Ok(running) = self.running.try_lock() else { return Vec::new() };
         if running.stopped {
             return vec!["the host is stopping".to_owned()];
         }
-        let routes = running.routes.iter().filter(|one| one.task.is_finished());
-        let routes = routes.map(|one| format!("route `{}` has ended", one.route.config.name));
+        let routes = running.routes.iter().filter_map(|one| {
+            let name = &one.route.config.name;
+            if one.task.is_finished() {
+                return Some(format!("route `{name}` has ended"));
+            }
+            one.route.stats.obstacle().map(|obstacle| format!("route `{name}` cannot read events: {obstacle}"))
+        });
+        let absent = running.config.routes.iter().map(|route| &route.name);
+        let absent = absent.filter(|name| !running.routes.iter().any(|one| one.route.config.name == **name));
+        let absent = absent.map(|name| format!("route `{name}` does not run; the log says why"));
+        let routes = routes.chain(absent);
         let projections = running.projections.iter().filter(|one| one.task.is_finished());
         routes.chain(projections.map(|one| format!("projection `{}` has ended", one.projection.config.name))).collect()
     }

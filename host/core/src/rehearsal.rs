@@ -136,10 +136,10 @@ impl Rehearsal {
         Ok(departing.into_iter().map(|(event, outgoing)| (outgoing.message.subject, event)).collect())
     }
 
-    /// What the host would do after this failure at this attempt, if it were the first one to fail. Delays are those in the
-    /// middle of their jitter.
-    pub fn then(&self, failure: &Failure, attempt: u32) -> Disposition {
-        let progress = Progress { attempt, age: Duration::ZERO, host_faults: 0 };
+    /// What the host would do after this failure at this attempt of an event that has been failing for so long. Delays are those in
+    /// the middle of their jitter.
+    pub fn then(&self, failure: &Failure, attempt: u32, age: Duration) -> Disposition {
+        let progress = Progress { attempt, age, host_faults: 0 };
         disposition::decide(failure, progress, &self.retry, 0.5)
     }
 

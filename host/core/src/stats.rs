@@ -32,6 +32,7 @@ pub struct RouteStats {
     failed: Mutex<BTreeMap<&'static str, u64>>,
     times: Mutex<Times>,
     seats: Mutex<Option<Weak<dyn Seats>>>,
+    obstacle: Mutex<Option<String>>,
 }
 
 /// The places of a route, asked when somebody wants to know and not told of each event.
@@ -103,12 +104,24 @@ impl RouteStats {
             failed: Mutex::new(BTreeMap::new()),
             times: Mutex::default(),
             seats: Mutex::default(),
+            obstacle: Mutex::default(),
         }
     }
 
     /// The route runs, and its places are these.
     pub(crate) fn seats_are(&self, seats: Weak<dyn Seats>) {
         *self.seats.lock().unwrap_or_else(PoisonError::into_inner) = Some(seats);
+    }
+
+    /// Why no events can be read, and will not be without somebody's help; `None` once they are.
+    pub(crate) fn obstacle_is(&self, obstacle: Option<String>) {
+        *self.obstacle.lock().unwrap_or_else(PoisonError::into_inner) = obstacle;
+    }
+
+    /// Why the route cannot read events, where only a person can change that: its consumer was removed, or is not what it was.
+    /// A broker that is away is no such obstacle.
+    pub fn obstacle(&self) -> Option<String> {
+        self.obstacle.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn received(&self, count: usize) {

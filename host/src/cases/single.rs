@@ -1,6 +1,7 @@
 //! A case of one plugin: it is called once for each event, on one instance, and what it writes is there for the next.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
@@ -40,7 +41,7 @@ pub(super) fn run(
         let seed = rehearse::seed(rehearsal.name(), &origin, attempt);
         let requests = Requests::Answered(Arc::clone(&answers) as Arc<dyn Answers>);
         let scene = Scene { now: case.now, seed, requests };
-        let take = Take { message, origin, attempt, scene, validate: true };
+        let take = Take { message, origin, attempt, age: Duration::ZERO, scene, validate: true };
         let came = guests.block_on(rehearse::perform(&mut stage, &rehearsal, &ground, &take));
         add(&mut out, part.name(), came);
     }

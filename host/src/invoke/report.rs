@@ -128,7 +128,7 @@ impl Invoked {
         let Some(failure) = self.came.outcome.failure() else {
             return format!("the event is done{called}");
         };
-        match self.rehearsal.then(failure, self.take.attempt) {
+        match self.rehearsal.then(failure, self.take.attempt, self.take.age) {
             Disposition::Ack => "the event is done".to_owned(),
             Disposition::Retry { after, counted: true } => {
                 format!("attempt {} after about {after:?}", self.take.attempt + 1)

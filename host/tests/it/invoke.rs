@@ -99,6 +99,23 @@ fn a_dead_letter_is_reproduced_on_nats() {
     a_dead_letter_is_reproduced_by_the_command_that_its_page_ends_with(On::Nats);
 }
 
+#[test]
+fn a_dead_letter_that_was_given_up_by_its_age_is_given_up_by_its_age_again() {
+    let home = home(On::Embedded);
+    home.write(
+        "runtime.yaml",
+        &CONFIG.replace(
+            "max_attempts: 2, backoff: { initial: 1ms }",
+            "max_attempts: 9, max_age: 1s, backoff: { initial: 800ms }",
+        ),
+    );
+    home.json(&["run", "--feed", "orders.jsonl", "--until-idle"]);
+    let letters = home.json(&["dlq", "list"]);
+    assert_eq!(letters[0]["exhausted_by"], "age", "{letters:#}");
+    let ran = run(&home, &["payment-capture", "--from-dlq", &letters[0]["id"].to_string()]);
+    assert!(ran.out.contains("a dead letter: it has been failing for too long"), "{}", ran.out);
+}
+
 /// What the calls find there and would write.
 fn what_is_there_is_found_and_stays_as_it_is(home: &Home) {
     let place = ["order-analytics", "--from-stream", "ORDERS:1"];

@@ -37,13 +37,21 @@ pub(super) async fn run(route: Arc<Route>, places: Arc<Places>, work: Sender<Job
             _ = stop.changed() => return,
         };
         match pulled {
-            Ok(()) => pause = FIRST_PAUSE,
+            Ok(()) => {
+                if pause > FIRST_PAUSE {
+                    tap.route.stats.obstacle_is(None);
+                }
+                pause = FIRST_PAUSE;
+            }
             Err(error) => {
                 // Once per outage: the broker's own log line says when it is over.
                 if pause == FIRST_PAUSE {
                     tracing::warn!(route = %tap.route.config.name, %error, "Cannot read events; trying again until it works");
                 } else {
                     tracing::debug!(route = %tap.route.config.name, %error, "Still cannot read events");
+                }
+                if !matches!(error, BrokerError::Unavailable { .. }) {
+                    tap.route.stats.obstacle_is(Some(error.to_string()));
                 }
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}

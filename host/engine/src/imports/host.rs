@@ -45,8 +45,7 @@ impl Host for Guest {
     fn time_left(&mut self) -> wasmtime::Result<u32> {
         let Some(call) = &self.call else { return Ok(0) };
         let left = match &self.props {
-            // On a stage time stands still.
-            Some(_) => call.settings.timeout,
+            Some(props) => props.time_left(call.settings.timeout),
             None => self.deadline.saturating_duration_since(Instant::now()),
         };
         Ok(u32::try_from(left.as_millis()).unwrap_or(u32::MAX))

@@ -24,6 +24,8 @@ struct Standing {
     now: SystemTime,
     /// What the monotonic clock says next.
     pendulum: Duration,
+    /// How often the call has asked how much time is left.
+    glances: u32,
     seed: u64,
     drawers: [Drawer; 3],
     requests: Requests,
@@ -64,7 +66,7 @@ impl Default for Props {
         let drawers = [Drawer::default(); 3];
         let (now, pendulum) = (UNIX_EPOCH, Duration::ZERO);
         let (requests, lines, asked) = Default::default();
-        Self(Mutex::new(Standing { now, pendulum, seed: 0, drawers, requests, lines, asked }))
+        Self(Mutex::new(Standing { now, pendulum, glances: 0, seed: 0, drawers, requests, lines, asked }))
     }
 }
 
@@ -74,6 +76,7 @@ impl Props {
         let mut standing = self.lock();
         standing.now = scene.now;
         standing.seed = scene.seed;
+        standing.glances = 0;
         standing.drawers = [Drawer::default(); 3];
         standing.requests = scene.requests.clone();
         standing.lines.clear();
@@ -82,6 +85,15 @@ impl Props {
 
     pub(crate) fn now(&self) -> SystemTime {
         self.lock().now
+    }
+
+    /// What is left of a call's time. As with the monotonic clock each look takes a step, so that nobody works for ever who works
+    /// until little is left.
+    pub(crate) fn time_left(&self, limit: Duration) -> Duration {
+        let mut standing = self.lock();
+        let left = limit.saturating_sub(STEP * standing.glances);
+        standing.glances = standing.glances.saturating_add(1);
+        left
     }
 
     pub(crate) fn requests(&self) -> Requests {

@@ -11,7 +11,7 @@ use tidemill_core::limits::Limits;
 use tidemill_core::port::{Call, CallSettings};
 use tidemill_engine::{Answer, Answers, Performance, Plugin, Request, Requests, Scene, Stage, Voice};
 
-use crate::guest::{CLOCK, HOST, LOG, RANDOM, STATE, STDOUT, answering, handler, wasi_handler};
+use crate::guest::{CLOCK, HOST, LOG, RANDOM, STATE, STDOUT, TIME_LEFT, answering, handler, wasi_handler};
 use crate::http::{ASKER, granted};
 use crate::rig::{ENGINE, event, load, load_with, origin, route, standard_route};
 use crate::server::Server;
@@ -71,6 +71,15 @@ async fn the_same_scene_gives_the_same_numbers_and_the_same_hour() {
     assert_eq!(written(play(&mut other, &scene(7), "{}").await), first, "and on another one");
     let others = written(play(&mut other, &scene(8), "{}").await);
     assert!(others[0] != first[0] && others[2] != first[2] && others[1] == first[1]);
+}
+
+#[tokio::test]
+async fn a_plugin_that_works_until_its_time_is_used_up_comes_to_an_end() {
+    let busy = "(loop $again (br_if $again (i32.gt_u (call $time_left) (i32.const 4000)))) (call $ok)";
+    let mut stage = stage(load(&answering(&[TIME_LEFT], busy)));
+    for _ in 0..2 {
+        assert!(play(&mut stage, &scene(7), "{}").await.outcome.is_ok());
+    }
 }
 
 #[tokio::test]

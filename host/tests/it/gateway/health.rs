@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use futures_util::TryStreamExt as _;
 use serde_json::Value;
 
 use super::until;
@@ -83,5 +84,22 @@ fn while_the_broker_is_away_the_gateway_says_so_and_nothing_is_lost() {
     assert_eq!(post(3).json()["sequence"], 3);
     assert!(host.get("/metrics").body.contains("\ntidemill_broker_connected 1\n"));
     host.until_done("fraud-0", 3);
+    host.stop();
+}
+
+/// The broker goes on, and so does the host; only this route reads nothing any more, until somebody starts it anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_whose_consumer_was_removed_is_not_ready() {
+    let home = Home::new(On::Nats, &config());
+    home.install(&["fraud-check"]);
+    let host = home.start();
+    assert_eq!(host.get("/readyz").status, 200);
+    let client = async_nats::connect(&home.server.as_ref().unwrap().url).await.unwrap();
+    let stream = async_nats::jetstream::new(client).get_stream("ORDERS").await.unwrap();
+    let name = stream.consumer_names().try_next().await.unwrap().unwrap();
+    assert!(stream.delete_consumer(&name).await.unwrap().success);
+    let answer = until("not ready", || host.get("/readyz"), |answer| answer.status == 503);
+    let reason = answer.json()["reasons"][0].as_str().unwrap().to_owned();
+    assert!(reason.contains("cannot read events") && reason.contains("was removed while the route ran"), "{reason}");
     host.stop();
 }
