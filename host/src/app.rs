@@ -18,6 +18,7 @@ use tidemill_nats::NatsBroker;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::candidate::Candidate;
+use crate::control::{self, Remote};
 use crate::exit::{self, Coded, Kind};
 use crate::provenance::Provenance;
 use crate::reload::{Reloader, Request};
@@ -27,6 +28,10 @@ use crate::supervisor::Supervisor;
 
 /// How often `--until-idle` looks. Short against what a person notices, long against what the look costs.
 const IDLE_LOOK: Duration = Duration::from_millis(50);
+
+/// How long a start waits for a command that holds the embedded log, and how often it looks.
+const TURN: Duration = Duration::from_secs(30);
+const TURN_LOOK: Duration = Duration::from_millis(200);
 
 /// A built host: everything read, checked, compiled and connected. Its routes run while [`run`](Self::run) does.
 pub struct App {
@@ -56,7 +61,7 @@ impl App {
         let prepared = tokio::task::spawn_blocking(move || prepare(&file, compiler)).await;
         let (engine, provenance, candidate) = prepared.context("reading the configuration")??;
         let config = Arc::clone(&candidate.config);
-        let broker = connect(&config).await?;
+        let broker = connect_in_turn(&config).await?;
         broker.provision(&config.streams).await.map_err(exit::broker)?;
         let supervisor = Supervisor::new(
             Arc::clone(&broker),
@@ -211,6 +216,28 @@ fn prepare(path: &Path, compiler: Compiler) -> Result<(Arc<Engine>, Arc<Provenan
 pub fn engine(config: &RuntimeConfig, compiler: Compiler) -> Result<Engine> {
     let cache_dir = Some(config.plugins.cache_dir.clone());
     Engine::new(EngineOptions { compiler, cache_dir, ..EngineOptions::default() }).context("starting the Wasm engine")
+}
+
+/// Like [`connect`], for a host. A command that publishes or looks without a host holds the embedded log for a while, and would
+/// otherwise keep a host from starting, or from coming back after a crash.
+async fn connect_in_turn(config: &RuntimeConfig) -> Result<Arc<dyn Broker>> {
+    let begun = Instant::now();
+    loop {
+        let error = match connect(config).await {
+            Ok(broker) => return Ok(broker),
+            Err(error) => error,
+        };
+        let is_held = matches!(config.broker, BrokerConfig::Embedded { .. }) && exit::is_unavailable(&error);
+        let by_a_host = Remote::connect(control::socket_dir(config)).await.is_some();
+        if !is_held || by_a_host || begun.elapsed() > TURN {
+            return Err(error);
+        }
+        if begun.elapsed() < TURN_LOOK {
+            let error = exit::text(&error);
+            tracing::warn!(error, "Another command holds the embedded log; waiting for up to 30 s until it ends");
+        }
+        tokio::time::sleep(TURN_LOOK).await;
+    }
 }
 
 /// Connects to the broker that the configuration names.

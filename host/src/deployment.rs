@@ -35,6 +35,8 @@ pub struct Deployment {
     pub refused: Option<(Refused, SystemTime)>,
     /// How many builds this process has put in service.
     issued: u64,
+    /// How many files this process has refused.
+    refusals: u64,
     newest: Loaded,
     /// Given during a probation.
     previous: Option<Loaded>,
@@ -94,6 +96,7 @@ impl Deployment {
             name,
             settings: newest.settings.clone(),
             issued: newest.number,
+            refusals: 0,
             since: SystemTime::now(),
             refused: None,
             build: Build::Trusted(Arc::clone(&newest.generation)),
@@ -127,6 +130,7 @@ impl Deployment {
         }
         let same_settings = new.settings == trusted.settings;
         let next = Self::of(self.name.clone(), Loaded::new(new, self.issued + 1));
+        let next = Self { refusals: self.refusals, ..next };
         if next.newest.digest != trusted.digest && same_settings {
             return (next.on_trial_beside(trusted, probation), gone);
         }
@@ -140,13 +144,24 @@ impl Deployment {
     /// An older build in its place, trusted.
     pub fn put_back(&self, build: NewBuild) -> Self {
         let newest = Loaded::new(build, self.issued + 1);
-        Self { refused: self.refused.clone(), ..Self::of(self.name.clone(), newest) }
+        Self { refused: self.refused.clone(), refusals: self.refusals, ..Self::of(self.name.clone(), newest) }
     }
 
     /// Whether this build was rolled back since the folder was looked at last.
     pub fn has_rolled_back(&self, digest: &Digest) -> bool {
         let quarantined = self.refused.as_ref().filter(|(refused, _)| refused.cause == Cause::Quarantine);
         quarantined.is_some_and(|(refused, _)| refused.digest.as_ref() == Some(digest))
+    }
+
+    /// The folder holds a file that was refused.
+    pub fn refuse(&mut self, refused: Refused) {
+        self.refusals += 1;
+        self.refused = Some((refused, SystemTime::now()));
+    }
+
+    /// How many files this process has refused.
+    pub fn refusals(&self) -> u64 {
+        self.refusals
     }
 
     /// Says that the folder holds a build that was rolled back; unless it holds another one by now, which was refused too.

@@ -183,14 +183,16 @@ fn plugin_metrics(deployment: &Deployment, view: &View) -> PluginMetrics {
             *traps.entry(code).or_default() += count;
         }
     }
-    let refused = u64::from(deployment.refused.is_some());
     PluginMetrics {
         name: deployment.name.to_string(),
         digest: deployment.digest().to_string(),
         world: description.world(),
         generation: deployment.number(),
         on_probation: deployment.trial().is_some_and(|trial| trial.is_open()),
-        loads: BTreeMap::from([("taken".to_owned(), deployment.issued()), ("refused".to_owned(), refused)]),
+        loads: BTreeMap::from([
+            ("taken".to_owned(), deployment.issued()),
+            ("refused".to_owned(), deployment.refusals()),
+        ]),
         traps,
         calls: vitals.calls,
         busy: vitals.busy,

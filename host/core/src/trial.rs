@@ -50,6 +50,8 @@ pub enum Standing {
 pub enum Grounds {
     /// It broke on events that the build before it handled.
     Broke { events: u64, calls: u64, first: String },
+    /// It broke whenever it was called, on events about which the build before it proves nothing.
+    Unproven { calls: u64, first: String },
     /// It rejected most of what it was given, and the build before it handles that.
     Rejects { events: u64, handled: u64, first: String },
     /// It takes many times as long.
@@ -73,6 +75,7 @@ struct Evidence {
     /// Events that it broke on and that the build before it handled.
     broken: u64,
     first: Option<String>,
+    first_undecided: Option<String>,
     first_rejected: Option<String>,
 }
 
@@ -152,7 +155,7 @@ impl Trial {
     pub(crate) fn undecided(&self, failure: &Failure) {
         self.note(|evidence| {
             evidence.undecided += 1;
-            evidence.first.get_or_insert_with(|| format!("{}: {}", failure.kind.code(), failure.text));
+            evidence.first_undecided.get_or_insert_with(|| format!("{}: {}", failure.kind.code(), failure.text));
         });
     }
 
@@ -219,9 +222,10 @@ fn judge(evidence: &Evidence, new: Vitals, previous: Vitals, over: bool) -> Opti
     let nothing_for_it = broken + undecided > 0 && calls == broken;
     let comparable = new.calls.min(previous.calls) >= CALLS_TO_COMPARE;
     let leaks = new.outgrown > 1 && new.per_instance() * 2 < CALLS_PER_INSTANCE.min(previous.per_instance());
-    let grounds = if (too_often && (over || broken >= BROKEN_AT_ONCE)) || (over && nothing_for_it) {
-        let first = evidence.first.clone().unwrap_or_default();
-        Grounds::Broke { events: broken + undecided, calls: calls + undecided, first }
+    let grounds = if broken > 0 && too_often && (over || broken >= BROKEN_AT_ONCE) {
+        Grounds::Broke { events: broken, calls, first: evidence.first.clone().unwrap_or_default() }
+    } else if over && nothing_for_it {
+        Grounds::Unproven { calls: undecided, first: evidence.first_undecided.clone().unwrap_or_default() }
     } else if over && rejected > handled {
         let first = evidence.first_rejected.clone().unwrap_or_default();
         Grounds::Rejects { events: rejected, handled, first }
@@ -241,6 +245,12 @@ impl fmt::Display for Grounds {
         match self {
             Grounds::Broke { events, calls, first } => {
                 write!(f, "it broke on {events} of {calls} events that the build before it handled; first: {first}")
+            }
+            Grounds::Unproven { calls, first } => {
+                write!(
+                    f,
+                    "it broke in each of {calls} calls, on events that the build before it does not handle either; first: {first}"
+                )
             }
             Grounds::Rejects { events, handled, first } => {
                 write!(
@@ -275,6 +285,7 @@ mod tests {
     fn word(standing: Option<Standing>) -> Option<&'static str> {
         standing.map(|standing| match standing {
             Standing::RolledBack(Grounds::Broke { .. }) => "broke",
+            Standing::RolledBack(Grounds::Unproven { .. }) => "unproven",
             Standing::RolledBack(Grounds::Rejects { .. }) => "rejects",
             Standing::RolledBack(Grounds::Slow { .. }) => "slow",
             Standing::RolledBack(Grounds::Leaks { .. }) => "leaks",
@@ -313,7 +324,8 @@ mod tests {
             word(judge(&evidence, vitals(calls, 50, 0), vitals(1000, 50, 0), over))
         };
         assert_eq!(judged(0, 0, 30, 0, false), None);
-        assert_eq!(judged(0, 0, 30, 0, true), Some("broke"));
+        assert_eq!(judged(0, 0, 30, 0, true), Some("unproven"));
+        assert_eq!(judged(3, 3, 6, 0, false), Some("broke"), "what is proven is what is told");
         assert_eq!(judged(40, 0, 30, 0, true), Some("passed"), "it handled others");
         assert_eq!(judged(0, 0, 0, 30, true), Some("passed"), "what the build before rejects as well");
     }

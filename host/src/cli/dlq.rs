@@ -104,7 +104,10 @@ async fn act(config: &RuntimeConfig, admin: &dyn Admin, output: Output, verb: Ve
 }
 
 async fn list(admin: &dyn Admin, output: Output, which: &Which, limit: usize) -> Result<ExitCode> {
-    let found = select(admin, which, limit).await?;
+    // One more than is shown tells whether that is all.
+    let mut found = select(admin, which, limit.saturating_add(1)).await?;
+    let is_cut = found.len() > limit;
+    found.truncate(limit);
     if output == Output::Json {
         let views: Vec<_> = found.iter().map(|(stored, letter)| letter.view(stored.id)).collect();
         say_json(&views)?;
@@ -125,6 +128,11 @@ async fn list(admin: &dyn Admin, output: Output, which: &Which, limit: usize) ->
             letter.reason,
             letter.attempts,
             clean_text(&letter.error, 110).replace('\n', " "),
+        ));
+    }
+    if is_cut {
+        say(format!(
+            "The oldest {limit} are shown and there are more; `--limit N` shows N, `--route` and `--reason` choose"
         ));
     }
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! `tidemill status` and `tidemill reload`: asking the running host.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -20,13 +21,21 @@ pub(super) async fn status(path: &Path, output: Output) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A file that is refused does not keep the rest from taking effect, but it is why somebody asked: the exit code says so.
 pub(super) async fn reload(path: &Path, output: Output) -> Result<ExitCode> {
-    let text = host(path).await?.reload().await.map_err(exit::broker)?;
+    let host = host(path).await?;
+    let text = host.reload().await.map_err(exit::broker)?;
+    let status = host.status().await.map_err(exit::broker)?;
+    let refused = status.plugins.iter().filter_map(|one| one.refused.as_ref().map(|refused| (&one.name, &refused.why)));
+    let refused: BTreeMap<_, _> = refused.collect();
     match output {
-        Output::Text => say(&text),
-        Output::Json => say_json(&json!({ "changes": text }))?,
+        Output::Text => {
+            say(&text);
+            refused.iter().for_each(|(plugin, why)| say(format!("refused: {plugin}: {why}")));
+        }
+        Output::Json => say_json(&json!({ "changes": text, "refused": refused }))?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The host that runs with this configuration.

@@ -96,7 +96,7 @@ impl Supervisor {
             changes.refused.push(name.to_string());
             if let Some(deployment) = plugins.get_mut(&name) {
                 tell_refused(&name, &refused, deployment);
-                deployment.refused = Some((refused, SystemTime::now()));
+                deployment.refuse(refused);
             }
         }
         let used = config.used_plugins();

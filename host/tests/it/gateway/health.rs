@@ -88,16 +88,20 @@ fn while_the_broker_is_away_the_gateway_says_so_and_nothing_is_lost() {
 }
 
 /// The broker goes on, and so does the host; only this route reads nothing any more, until somebody starts it anew.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_route_whose_consumer_was_removed_is_not_ready() {
+#[test]
+fn a_route_whose_consumer_was_removed_is_not_ready() {
     let home = Home::new(On::Nats, &config());
     home.install(&["fraud-check"]);
     let host = home.start();
     assert_eq!(host.get("/readyz").status, 200);
-    let client = async_nats::connect(&home.server.as_ref().unwrap().url).await.unwrap();
-    let stream = async_nats::jetstream::new(client).get_stream("ORDERS").await.unwrap();
-    let name = stream.consumer_names().try_next().await.unwrap().unwrap();
-    assert!(stream.delete_consumer(&name).await.unwrap().success);
+    let url = home.server.as_ref().unwrap().url.clone();
+    let removing = async {
+        let client = async_nats::connect(&url).await.unwrap();
+        let stream = async_nats::jetstream::new(client).get_stream("ORDERS").await.unwrap();
+        let name = stream.consumer_names().try_next().await.unwrap().unwrap();
+        assert!(stream.delete_consumer(&name).await.unwrap().success);
+    };
+    tokio::runtime::Runtime::new().unwrap().block_on(removing);
     let answer = until("not ready", || host.get("/readyz"), |answer| answer.status == 503);
     let reason = answer.json()["reasons"][0].as_str().unwrap().to_owned();
     assert!(reason.contains("cannot read events") && reason.contains("was removed while the route ran"), "{reason}");
