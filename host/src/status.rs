@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::deployment::Deployment;
+use crate::provenance::Cause;
 use crate::reload::{LastReload, Reloader, Report};
 use crate::summary::Summary;
 
@@ -72,6 +73,8 @@ pub enum PluginState {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RefusedFile {
+    /// It ran and was rolled back: known, and no news to whoever asks for a look.
+    pub quarantined: bool,
     pub digest: Option<String>,
     pub at: String,
     pub why: String,
@@ -179,6 +182,7 @@ impl PluginStatus {
             instances: description.instances,
             previous: deployment.previous_digest().map(ToString::to_string),
             refused: deployment.refused.as_ref().map(|(refused, at)| RefusedFile {
+                quarantined: refused.cause == Cause::Quarantine,
                 digest: refused.digest.as_ref().map(ToString::to_string),
                 at: rfc3339(*at),
                 why: refused.why.clone(),
@@ -223,7 +227,7 @@ impl fmt::Display for Table<'_> {
             if let Some(previous) = &plugin.previous {
                 writeln!(f, "  on probation beside {}", short(previous))?;
             }
-            if let Some(RefusedFile { digest, at, why }) = &plugin.refused {
+            if let Some(RefusedFile { digest, at, why, .. }) = &plugin.refused {
                 match digest {
                     Some(digest) => {
                         writeln!(f, "  the file in the folder ({}) is refused since {at}: {why}", short(digest))?;

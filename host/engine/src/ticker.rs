@@ -102,7 +102,7 @@ impl Heart {
     fn replace_ticker(self: &Arc<Self>, engine: &EngineWeak, period: Duration) {
         tracing::error!(
             silent_for = ?(WATCH * LOOKS),
-            "the clock that interrupts guests has stopped; another one is started; this is a defect of Tidemill or of the machine"
+            "the clock that interrupts guests has stopped; another one is started; either the machine has far more work than cores, or this is a defect of Tidemill"
         );
         self.current.fetch_add(1, Ordering::Relaxed);
         if let Err(why) = self.spawn_ticker(engine.clone(), period) {

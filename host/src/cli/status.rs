@@ -26,7 +26,8 @@ pub(super) async fn reload(path: &Path, output: Output) -> Result<ExitCode> {
     let host = host(path).await?;
     let text = host.reload().await.map_err(exit::broker)?;
     let status = host.status().await.map_err(exit::broker)?;
-    let refused = status.plugins.iter().filter_map(|one| one.refused.as_ref().map(|refused| (&one.name, &refused.why)));
+    let refused = status.plugins.iter().filter_map(|one| Some((&one.name, one.refused.as_ref()?)));
+    let refused = refused.filter(|(_, refused)| !refused.quarantined).map(|(name, refused)| (name, &refused.why));
     let refused: BTreeMap<_, _> = refused.collect();
     match output {
         Output::Text => {

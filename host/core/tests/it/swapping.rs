@@ -270,7 +270,7 @@ async fn a_build_that_only_ever_broke_is_rolled_back_although_the_one_before_dec
     rig.publish(&["a", "b"]).await;
     sleep(PROBATION.time / 2).await;
     assert_eq!((trial.standing(), rig.dead_letters().await.len()), (Standing::Open, 0));
-    assert!(matches!(trial.concluded().await, Standing::RolledBack(Grounds::Broke { .. })));
+    assert!(matches!(trial.concluded().await, Standing::RolledBack(Grounds::Unproven { .. })));
     rig.settled().await;
     let letters = rig.dead_letters().await;
     assert!(letters.iter().all(|letter| letter.digest == "strict" && letter.reason == "rejected"), "{letters:?}");
