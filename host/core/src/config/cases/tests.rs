@@ -154,6 +154,26 @@ fn more_members_are_admitted_and_nothing_else_is() {
 }
 
 #[test]
+fn a_whole_number_is_compared_as_one() {
+    for (expected, found, is_equal) in [
+        ("9007199254740993", json!(9_007_199_254_740_993_u64), true),
+        ("9007199254740993", json!(9_007_199_254_740_992_u64), false),
+        ("18446744073709551615", json!(u64::MAX - 1), false),
+        ("-9223372036854775808", json!(i64::MIN + 1), false),
+        ("-1", json!(u64::MAX), false),
+        ("1", json!(1.0), true),
+        ("1.0", json!(1), true),
+        ("0", json!(-0.0), true),
+        ("1", json!(1.5), false),
+    ] {
+        for written in [expected.to_owned(), format!("{{ $exactly: {expected} }}")] {
+            let told = told(&format!("      emits: [{{ data: {written} }}]\n"), &came(vec![json!({ "data": found })]));
+            assert_eq!(told.is_empty(), is_equal, "{written} beside {found}: {told:?}");
+        }
+    }
+}
+
+#[test]
 fn a_missing_and_an_unexpected_emit_are_told() {
     let (a, b) = (json!({ "to": "a" }), json!({ "to": "b" }));
     let expect = "      emits: [{ to: a }, { to: b }]\n";
