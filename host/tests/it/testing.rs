@@ -243,6 +243,26 @@ tests:
 }
 
 #[test]
+fn what_a_case_publishes_is_no_emit_whatever_headers_it_has() {
+    let home = home(
+        &answering(&[], "(call $ok)"),
+        &answering(&[], "(call $ok)"),
+        r#"
+  - name: an event that has come two steps already
+    events:
+      - subject: in.first
+        payload: "{}"
+        headers: { Tidemill-Hops: "2", ce-specversion: "1.0", ce-id: "1", ce-source: /elsewhere, ce-type: A, content-type: application/json }
+    expect:
+      emits: []
+      routes: { first: { done: 1, emitted: 0 } }
+"#,
+    );
+    let cases = cases(&home, 0);
+    assert!(cases[0]["ok"].as_bool().unwrap(), "{cases:?}");
+}
+
+#[test]
 fn mistakes_of_all_files_come_at_once_and_nothing_runs() {
     let home = home(
         &saying_no(),
