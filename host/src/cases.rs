@@ -187,6 +187,8 @@ fn of_file(path: &Path, line: Option<usize>, subject: Option<&Subject>) -> Resul
     }
     match line {
         Some(line) if found.is_empty() => bail!("it has no event in line {line}"),
+        // Without an event nothing is called, and whatever is expected of nothing holds.
+        None if found.is_empty() => bail!("it has no event"),
         _ => Ok(found),
     }
 }

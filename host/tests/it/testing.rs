@@ -243,6 +243,29 @@ tests:
 }
 
 #[test]
+fn a_file_without_an_event_fails_its_case() {
+    let home = home(
+        &answering(&[], "(call $ok)"),
+        &answering(&[], "(call $ok)"),
+        r#"
+  - name: the whole
+    events: [{ subject: in.first, file: none.jsonl }]
+    expect: { emits: [] }
+  - name: one plugin
+    plugin: guest
+    events: [{ file: none.jsonl }]
+    expect: { outcome: done }
+"#,
+    );
+    home.write("cases/none.jsonl", "\n\n");
+    for case in cases(&home, 1) {
+        let trouble = case["trouble"].as_str().unwrap();
+        assert!(trouble.contains("none.jsonl") && trouble.contains("it has no event"), "{case}");
+    }
+    assert_eq!(home.run(&["test", "--update"]).code, 1, "nothing came out that could be expected");
+}
+
+#[test]
 fn what_a_case_publishes_is_no_emit_whatever_headers_it_has() {
     let home = home(
         &answering(&[], "(call $ok)"),
