@@ -59,12 +59,13 @@ pub(super) fn test(path: &Path, output: Output, args: &Args) -> Result<ExitCode>
     let begun = Instant::now();
     let verdicts = cases::run(&workshop, &found, &args.filter);
     let took = begun.elapsed();
-    if let Some(file) = &args.junit {
-        fs::write(file, cases::junit(&verdicts, took)).with_context(|| format!("writing `{}`", file.display()))?;
-    }
     match output {
         Output::Json => say_json(&cases::as_json(&verdicts, took))?,
         Output::Text => say(cases::as_text(&verdicts, took)),
+    }
+    // Behind them: results that have come are not lost because a file cannot be written.
+    if let Some(file) = &args.junit {
+        fs::write(file, cases::junit(&verdicts, took)).with_context(|| format!("writing `{}`", file.display()))?;
     }
     let mut failed = verdicts.iter().any(|verdict| !verdict.is_ok());
     if args.update && failed {

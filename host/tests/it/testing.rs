@@ -243,6 +243,15 @@ tests:
 }
 
 #[test]
+fn results_are_told_even_if_the_report_cannot_be_written() {
+    let home = home(&saying_no(), &answering(&[], "(call $ok)"), FAILING);
+    let ran = home.run(&["test", "--junit", "nowhere/report.xml"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.out.contains("2 cases: 1 ok, 1 FAILED, in "), "{}", ran.out);
+    assert!(ran.err.contains("writing `nowhere/report.xml`"), "{}", ran.err);
+}
+
+#[test]
 fn a_file_without_an_event_fails_its_case() {
     let home = home(
         &answering(&[], "(call $ok)"),
