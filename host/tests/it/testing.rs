@@ -243,6 +243,18 @@ tests:
 }
 
 #[test]
+fn a_file_that_is_named_twice_is_run_and_updated_once() {
+    let home = home(&saying_no(), &answering(&[], "(call $ok)"), FAILING);
+    let answer = home.run(&["test", "cases/a_test.yaml", ".", "cases/../cases/a_test.yaml", "--output", "json"]);
+    let answer: Value = serde_json::from_str(&answer.out).unwrap();
+    assert_eq!(answer["cases"].as_array().unwrap().len(), 2, "{answer}");
+    let ran = home.run(&["test", ".", "cases/a_test.yaml", "--update"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("cases/a_test.yaml: 1 expectation updated"), "{}", ran.out);
+    assert!(cases(&home, 0).iter().all(|case| case["ok"] == true));
+}
+
+#[test]
 fn results_are_told_even_if_the_report_cannot_be_written() {
     let home = home(&saying_no(), &answering(&[], "(call $ok)"), FAILING);
     let ran = home.run(&["test", "--junit", "nowhere/report.xml"]);
