@@ -243,6 +243,17 @@ tests:
 }
 
 #[test]
+fn an_update_of_an_event_that_the_filter_skips_can_be_read_again() {
+    let home = home(&saying_no(), &answering(&[], "(call $ok)"), FAILING);
+    home.configure(&CONFIG.replace("[\"in.first\"] }", "[\"in.first\"] }, filter: { type: [B] }"));
+    let ran = home.run(&["test", "--update"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let text = std::fs::read_to_string(home.path("cases/a_test.yaml")).unwrap();
+    assert_eq!(text.matches("outcome: skipped\n").count(), 2, "{text}");
+    assert!(cases(&home, 0).iter().all(|case| case["ok"] == true));
+}
+
+#[test]
 fn a_file_that_is_named_twice_is_run_and_updated_once() {
     let home = home(&saying_no(), &answering(&[], "(call $ok)"), FAILING);
     let answer = home.run(&["test", "cases/a_test.yaml", ".", "cases/../cases/a_test.yaml", "--output", "json"]);
@@ -252,6 +263,18 @@ fn a_file_that_is_named_twice_is_run_and_updated_once() {
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     assert!(ran.out.contains("cases/a_test.yaml: 1 expectation updated"), "{}", ran.out);
     assert!(cases(&home, 0).iter().all(|case| case["ok"] == true));
+}
+
+#[test]
+fn a_file_that_cannot_be_updated_says_so_and_keeps_no_other_from_it() {
+    let home = home(&saying_no(), &answering(&[], "(call $ok)"), FAILING);
+    let one_line = "version: 1\ntests:\n  - { name: a, plugin: guest, events: [{ event: { type: A } }], expect: { outcome: done } }\n";
+    home.write("cases/0_test.yaml", one_line);
+    let ran = home.run(&["test", "--update"]);
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("error: `cases/0_test.yaml` is left as it is\n  because: line 3: "), "{}", ran.err);
+    assert!(ran.out.contains("cases/a_test.yaml: 1 expectation updated"), "{}", ran.out);
+    assert_eq!(std::fs::read_to_string(home.path("cases/0_test.yaml")).unwrap(), one_line);
 }
 
 #[test]

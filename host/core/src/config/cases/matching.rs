@@ -346,7 +346,7 @@ fn place(e: usize, fitting: &[Vec<usize>], taken: &mut [Option<usize>], seen: &m
     false
 }
 
-fn compare_log(expected: &[Phrase], log: &[String], tell: &mut Vec<Mismatch>) {
+pub(super) fn compare_log(expected: &[Phrase], log: &[String], tell: &mut Vec<Mismatch>) {
     let mut lines = log.iter();
     for (number, phrase) in expected.iter().enumerate() {
         if !lines.any(|line| phrase.is_in(line)) {
