@@ -14,6 +14,7 @@ mod found;
 mod junit;
 mod report;
 mod single;
+mod update;
 mod whole;
 mod workshop;
 
@@ -25,7 +26,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use tidemill_core::config::cases::{CameOut, Case, GivenEvent, Mismatch, Tested, rewrite};
+use tidemill_core::config::cases::{CameOut, Case, GivenEvent, Mismatch, Tested};
 use tidemill_core::envelope;
 use tidemill_core::message::Message;
 use tidemill_core::port::Outgoing;
@@ -36,6 +37,7 @@ use crate::feed;
 pub use found::{TestFile, find, read};
 pub use junit::junit;
 pub use report::{as_json, as_text};
+pub use update::update;
 pub use workshop::{TestMachine, Workshop};
 
 /// How a case ended.
@@ -126,28 +128,6 @@ fn run_one(workshop: &Workshop, file: &TestFile, case: &Case) -> Verdict {
     verdict
 }
 
-/// Rewrites the expectations of the cases that were not as expected. Answers the files that were changed and how many
-/// expectations of each.
-pub fn update(files: &[TestFile], verdicts: &[Verdict]) -> Result<Vec<(PathBuf, usize)>> {
-    let mut updated = Vec::new();
-    for file in files {
-        let failed = verdicts.iter().filter(|verdict| verdict.file == file.path && !verdict.is_ok());
-        let expectations: Vec<_> = failed
-            .filter_map(|verdict| {
-                let before = file.cases.iter().find(|case| case.line == verdict.line)?.expect.as_ref();
-                Some((verdict.line, verdict.came.as_ref()?.expectation(before)))
-            })
-            .collect();
-        if expectations.is_empty() {
-            continue;
-        }
-        let text = rewrite(&file.text, &expectations).with_context(|| format!("updating `{}`", file.path.display()))?;
-        std::fs::write(&file.path, text).with_context(|| format!("writing `{}`", file.path.display()))?;
-        updated.push((file.path.clone(), expectations.len()));
-    }
-    Ok(updated)
-}
-
 /// What goes in, the events of files read. Each has the id that tells it from others, as if somebody had published it.
 fn incoming(file: &TestFile, case: &Case, usual: Option<&Subject>) -> Result<Vec<Outgoing>> {
     let dir = file.path.parent().unwrap_or(Path::new("."));
@@ -187,6 +167,8 @@ fn of_file(path: &Path, line: Option<usize>, subject: Option<&Subject>) -> Resul
     }
     match line {
         Some(line) if found.is_empty() => bail!("it has no event in line {line}"),
+        // Without an event nothing is called, and whatever is expected of nothing holds.
+        None if found.is_empty() => bail!("it has no event"),
         _ => Ok(found),
     }
 }

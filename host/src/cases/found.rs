@@ -1,5 +1,6 @@
 //! The files of cases: those that are named, else all below the configuration's folder.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +28,8 @@ pub struct TestFile {
     pub cases: Vec<Case>,
 }
 
-/// The files, in the order of their paths. A folder stands for all files of cases below it.
+/// The files, in the order of their paths. A folder stands for all files of cases below it. A file that is named more than once is
+/// there once: its cases run once, and `--update` writes it once.
 pub fn find(named: &[PathBuf], usual: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     if named.is_empty() {
@@ -47,6 +49,9 @@ pub fn find(named: &[PathBuf], usual: &Path) -> Result<Vec<PathBuf>> {
     if found.is_empty() {
         return Err(anyhow!("there are no cases {place}: no file is called `…{SUFFIX}`")).coded(Kind::BadData);
     }
+    let mut known = BTreeSet::new();
+    // What is not there is told when it is read.
+    found.retain(|path| known.insert(fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
     Ok(found)
 }
 

@@ -46,7 +46,8 @@ fn case(xml: &mut String, suite: &str, verdict: &Verdict) {
         writeln!(xml, ">\n      <failure message=\"{}\">{}</failure>\n    </testcase>", escaped(first), escaped(&text));
 }
 
-/// Text in XML 1.0, which has no way to write most control characters.
+/// Text in XML 1.0, which has no way to write most control characters. Those that it has are written as numbers, because a parser
+/// makes spaces of them where they stand in an attribute.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -56,6 +57,8 @@ fn escaped(text: &str) -> String {
             '>' => escaped += "&gt;",
             '"' => escaped += "&quot;",
             '\n' => escaped += "&#10;",
+            '\r' => escaped += "&#13;",
+            '\t' => escaped += "&#9;",
             c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => escaped.push(char::REPLACEMENT_CHARACTER),
             c => escaped.push(c),
         }
@@ -65,10 +68,32 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tidemill_core::config::cases::Mismatch;
+
     use super::*;
 
     #[test]
     fn nothing_in_a_text_ends_its_element() {
         assert_eq!(escaped("a<b>&\"c\"\u{1b}[31m\n"), "a&lt;b&gt;&amp;&quot;c&quot;\u{fffd}[31m&#10;");
+    }
+
+    #[test]
+    fn lines_and_tabs_of_a_text_stay() {
+        let found = "a table:\n1\t2\r\n3\u{1b}[31m\t4".to_owned();
+        let mismatch = Mismatch { at: "outcome".to_owned(), expected: "done".to_owned(), found };
+        let verdict = Verdict {
+            file: "a_test.yaml".into(),
+            line: 3,
+            name: "a\ttab".to_owned(),
+            took: Duration::ZERO,
+            mismatches: vec![mismatch],
+            trouble: None,
+            log: Vec::new(),
+            came: None,
+        };
+        let xml = junit(&[verdict], Duration::ZERO);
+        assert!(xml.contains("<testcase name=\"a&#9;tab\""), "{xml}");
+        let failure = "outcome&#10;  expected done&#10;  found    a table:&#10;1&#9;2&#10;3&#9;4</failure>";
+        assert!(xml.contains(failure), "{xml}");
     }
 }

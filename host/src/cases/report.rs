@@ -63,9 +63,13 @@ fn details(verdict: &Verdict) -> Vec<String> {
     lines
 }
 
-/// The same without colour or columns, for one case.
+/// The same without columns, for one case. It is read in a file and not in a terminal: lines and tabs of a plugin's text stay.
 pub(super) fn failure_text(verdict: &Verdict) -> String {
-    details(verdict).iter().map(|line| clean_text(line, MAX_TEXT_BYTES)).collect::<Vec<_>>().join("\n")
+    let clean = |line: &str| {
+        let parts: Vec<String> = line.split('\t').map(|part| clean_text(part, MAX_TEXT_BYTES)).collect();
+        parts.join("\t")
+    };
+    details(verdict).iter().flat_map(|text| text.lines()).map(clean).collect::<Vec<_>>().join("\n")
 }
 
 pub fn as_json(verdicts: &[Verdict], took: Duration) -> Value {

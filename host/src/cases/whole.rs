@@ -9,7 +9,7 @@
 //! guest's own limits are real time and are watched on the engine's threads. It also means that calls are made one after the
 //! other, in the same order each time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -26,8 +26,7 @@ use tidemill_core::effect::Effects;
 use tidemill_core::envelope::{self, Envelope};
 use tidemill_core::failure::Failure;
 use tidemill_core::generation::Generation;
-use tidemill_core::hops;
-use tidemill_core::name::{PluginName, StreamName};
+use tidemill_core::name::PluginName;
 use tidemill_core::pipeline::{self, Build, Route, Serving};
 use tidemill_core::port::{
     Admin, Broker, Call, DeadLetterQuery, Handler, Origin, Outgoing, ReadFrom, Recorded, StoredDeadLetter,
@@ -73,11 +72,11 @@ pub(super) fn run(workshop: &Workshop, file: &TestFile, case: &Case, only: Optio
     fastrand::seed(SEED);
     runtime.block_on(async {
         let house = House::open(workshop, case, only).await?;
-        house.publish(incoming).await?;
+        let published = house.publish(incoming).await?;
         house.rest().await?;
         let routes = house.counts();
         let house = house.close().await;
-        house.came_out(case, routes).await
+        house.came_out(case, &published, routes).await
     })
 }
 
@@ -208,14 +207,20 @@ impl<'w> House<'w> {
         Ok(())
     }
 
-    async fn publish(&self, incoming: Vec<Outgoing>) -> Result<()> {
+    /// Answers where the events stand.
+    async fn publish(&self, incoming: Vec<Outgoing>) -> Result<BTreeSet<Origin>> {
+        let mut published = BTreeSet::new();
         for (number, outgoing) in incoming.into_iter().enumerate() {
             let subject = outgoing.message.subject.clone();
             for stored in self.broker.publish(vec![outgoing]).await {
-                stored.with_context(|| format!("publishing event {} to `{subject}`", number + 1))?;
+                let stored = stored.with_context(|| format!("publishing event {} to `{subject}`", number + 1))?;
+                // Whoever stored a duplicate first has told where.
+                if !stored.duplicate {
+                    published.insert(Origin { stream: stored.stream, sequence: stored.sequence });
+                }
             }
         }
-        Ok(())
+        Ok(published)
     }
 
     /// Waits until everything is settled and folded, also what routes emit to each other.
@@ -301,12 +306,12 @@ impl<'w> House<'w> {
 
     // --- what came out ---
 
-    async fn came_out(&self, case: &Case, routes: Value) -> Result<CameOut> {
+    async fn came_out(&self, case: &Case, published: &BTreeSet<Origin>, routes: Value) -> Result<CameOut> {
         let (state, changed_state) = self.state(case).await?;
         let (documents, changed_documents) = self.documents(case);
         Ok(CameOut {
             outcomes: None,
-            emits: self.emits().await?,
+            emits: self.emits(published).await?,
             requests: self.requests.lock().unwrap_or_else(PoisonError::into_inner).iter().map(asked).collect(),
             state,
             documents,
@@ -318,9 +323,10 @@ impl<'w> House<'w> {
         })
     }
 
-    /// Everything that plugins have emitted, in the order in which it was stored.
-    async fn emits(&self) -> Result<Vec<Value>> {
-        let mut found: Vec<(SystemTime, &StreamName, Recorded)> = Vec::new();
+    /// Everything that plugins have emitted, in the order in which it was stored: what the streams hold and the case has not
+    /// published. The header that counts hops says nothing here, because a payload of the case may have it, too.
+    async fn emits(&self, published: &BTreeSet<Origin>) -> Result<Vec<Value>> {
+        let mut found: Vec<(SystemTime, Origin, Recorded)> = Vec::new();
         for stream in &self.workshop.config.streams {
             let bounds = self.broker.bounds(&stream.name).await?;
             let from = ReadFrom { stream: stream.name.clone(), subjects: Vec::new(), after: bounds.first - 1 };
@@ -328,15 +334,18 @@ impl<'w> House<'w> {
             loop {
                 let stretch = reader.next(PAGE).await?;
                 let is_last = stretch.through >= stretch.last;
-                let emitted = stretch.messages.into_iter().filter(|it| hops::of(&it.message.headers) > 0);
-                found.extend(emitted.map(|recorded| (recorded.stored, &stream.name, recorded)));
+                let stored = stretch.messages.into_iter().map(|recorded| {
+                    let origin = Origin { stream: stream.name.clone(), sequence: recorded.sequence };
+                    (recorded.stored, origin, recorded)
+                });
+                found.extend(stored.filter(|(_, origin, _)| !published.contains(origin)));
                 if is_last {
                     break;
                 }
             }
         }
-        found.sort_by_key(|(stored, stream, recorded)| (*stored, (*stream).clone(), recorded.sequence));
-        found.into_iter().map(|(_, stream, recorded)| emitted(stream, &recorded)).collect()
+        found.sort_by(|(stored, origin, _), (other, theirs, _)| (stored, origin).cmp(&(other, theirs)));
+        found.into_iter().map(|(_, origin, recorded)| emitted(&origin, &recorded)).collect()
     }
 
     async fn dead_letters(&self) -> Result<Vec<Value>> {
@@ -389,10 +398,9 @@ fn not_empty(value: Value) -> Option<Value> {
 }
 
 /// An emit as an expectation names it.
-fn emitted(stream: &StreamName, recorded: &Recorded) -> Result<Value> {
-    let origin = Origin { stream: stream.clone(), sequence: recorded.sequence };
+fn emitted(origin: &Origin, recorded: &Recorded) -> Result<Value> {
     // Emits are binary CloudEvents, whatever the stream's envelope.
-    let event = envelope::decode(&Envelope::CloudEvents, &recorded.message, &origin)
+    let event = envelope::decode(&Envelope::CloudEvents, &recorded.message, origin)
         .map_err(|error| anyhow!("reading the emit {origin}: {error}"))?;
     let mut emit = emit_as_json(&recorded.message.subject, &event);
     emit["route"] = event.source.strip_prefix("/tidemill/").unwrap_or(&event.source).into();

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
+use tidemill_core::config::RuntimeConfig;
 
 use super::{Output, compile, say, say_json};
 use crate::app;
-use crate::cases::{self, TestMachine, Workshop};
-use crate::exit::{Coded, Kind};
+use crate::cases::{self, TestFile, TestMachine, Verdict, Workshop};
+use crate::exit::{self, Coded, Kind};
 use crate::files::{self, counted};
 
 #[derive(Debug, clap::Args)]
@@ -59,22 +60,34 @@ pub(super) fn test(path: &Path, output: Output, args: &Args) -> Result<ExitCode>
     let begun = Instant::now();
     let verdicts = cases::run(&workshop, &found, &args.filter);
     let took = begun.elapsed();
-    if let Some(file) = &args.junit {
-        fs::write(file, cases::junit(&verdicts, took)).with_context(|| format!("writing `{}`", file.display()))?;
-    }
     match output {
         Output::Json => say_json(&cases::as_json(&verdicts, took))?,
         Output::Text => say(cases::as_text(&verdicts, took)),
     }
+    // Behind them: results that have come are not lost because a file cannot be written.
+    if let Some(file) = &args.junit {
+        fs::write(file, cases::junit(&verdicts, took)).with_context(|| format!("writing `{}`", file.display()))?;
+    }
     let mut failed = verdicts.iter().any(|verdict| !verdict.is_ok());
     if args.update && failed {
-        for (file, count) in cases::update(&found, &verdicts)? {
-            if output == Output::Text {
-                say(format!("{}: {} updated", file.display(), counted(count, "expectation")));
-            }
-        }
+        update(&workshop.config, &found, &verdicts, output)?;
         // What cannot be run has no expectation.
         failed = verdicts.iter().any(|verdict| !verdict.can_be_updated());
     }
     Ok(if failed { Kind::Failed.code() } else { ExitCode::SUCCESS })
+}
+
+/// Updates what can be updated. One file that is left as it is does not keep the others from it.
+fn update(config: &RuntimeConfig, files: &[TestFile], verdicts: &[Verdict], output: Output) -> Result<()> {
+    let mut left = Vec::new();
+    for (file, updated) in cases::update(config, files, verdicts) {
+        match updated {
+            Ok(count) if output == Output::Text => {
+                say(format!("{}: {} updated", file.display(), counted(count, "expectation")));
+            }
+            Ok(_) => {}
+            Err(error) => left.push(exit::text(&error)),
+        }
+    }
+    if left.is_empty() { Ok(()) } else { Err(anyhow!(left.join("\n"))) }
 }

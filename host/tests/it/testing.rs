@@ -243,6 +243,93 @@ tests:
 }
 
 #[test]
+fn an_update_of_an_event_that_the_filter_skips_can_be_read_again() {
+    let home = home(&saying_no(), &answering(&[], "(call $ok)"), FAILING);
+    home.configure(&CONFIG.replace("[\"in.first\"] }", "[\"in.first\"] }, filter: { type: [B] }"));
+    let ran = home.run(&["test", "--update"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let text = std::fs::read_to_string(home.path("cases/a_test.yaml")).unwrap();
+    assert_eq!(text.matches("outcome: skipped\n").count(), 2, "{text}");
+    assert!(cases(&home, 0).iter().all(|case| case["ok"] == true));
+}
+
+#[test]
+fn a_file_that_is_named_twice_is_run_and_updated_once() {
+    let home = home(&saying_no(), &answering(&[], "(call $ok)"), FAILING);
+    let answer = home.run(&["test", "cases/a_test.yaml", ".", "cases/../cases/a_test.yaml", "--output", "json"]);
+    let answer: Value = serde_json::from_str(&answer.out).unwrap();
+    assert_eq!(answer["cases"].as_array().unwrap().len(), 2, "{answer}");
+    let ran = home.run(&["test", ".", "cases/a_test.yaml", "--update"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("cases/a_test.yaml: 1 expectation updated"), "{}", ran.out);
+    assert!(cases(&home, 0).iter().all(|case| case["ok"] == true));
+}
+
+#[test]
+fn a_file_that_cannot_be_updated_says_so_and_keeps_no_other_from_it() {
+    let home = home(&saying_no(), &answering(&[], "(call $ok)"), FAILING);
+    let one_line = "version: 1\ntests:\n  - { name: a, plugin: guest, events: [{ event: { type: A } }], expect: { outcome: done } }\n";
+    home.write("cases/0_test.yaml", one_line);
+    let ran = home.run(&["test", "--update"]);
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("error: `cases/0_test.yaml` is left as it is\n  because: line 3: "), "{}", ran.err);
+    assert!(ran.out.contains("cases/a_test.yaml: 1 expectation updated"), "{}", ran.out);
+    assert_eq!(std::fs::read_to_string(home.path("cases/0_test.yaml")).unwrap(), one_line);
+}
+
+#[test]
+fn results_are_told_even_if_the_report_cannot_be_written() {
+    let home = home(&saying_no(), &answering(&[], "(call $ok)"), FAILING);
+    let ran = home.run(&["test", "--junit", "nowhere/report.xml"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.out.contains("2 cases: 1 ok, 1 FAILED, in "), "{}", ran.out);
+    assert!(ran.err.contains("writing `nowhere/report.xml`"), "{}", ran.err);
+}
+
+#[test]
+fn a_file_without_an_event_fails_its_case() {
+    let home = home(
+        &answering(&[], "(call $ok)"),
+        &answering(&[], "(call $ok)"),
+        r#"
+  - name: the whole
+    events: [{ subject: in.first, file: none.jsonl }]
+    expect: { emits: [] }
+  - name: one plugin
+    plugin: guest
+    events: [{ file: none.jsonl }]
+    expect: { outcome: done }
+"#,
+    );
+    home.write("cases/none.jsonl", "\n\n");
+    for case in cases(&home, 1) {
+        let trouble = case["trouble"].as_str().unwrap();
+        assert!(trouble.contains("none.jsonl") && trouble.contains("it has no event"), "{case}");
+    }
+    assert_eq!(home.run(&["test", "--update"]).code, 1, "nothing came out that could be expected");
+}
+
+#[test]
+fn what_a_case_publishes_is_no_emit_whatever_headers_it_has() {
+    let home = home(
+        &answering(&[], "(call $ok)"),
+        &answering(&[], "(call $ok)"),
+        r#"
+  - name: an event that has come two steps already
+    events:
+      - subject: in.first
+        payload: "{}"
+        headers: { Tidemill-Hops: "2", ce-specversion: "1.0", ce-id: "1", ce-source: /elsewhere, ce-type: A, content-type: application/json }
+    expect:
+      emits: []
+      routes: { first: { done: 1, emitted: 0 } }
+"#,
+    );
+    let cases = cases(&home, 0);
+    assert!(cases[0]["ok"].as_bool().unwrap(), "{cases:?}");
+}
+
+#[test]
 fn mistakes_of_all_files_come_at_once_and_nothing_runs() {
     let home = home(
         &saying_no(),

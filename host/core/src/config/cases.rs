@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! text ── file ── compile ── Case ──▶ (somebody runs it) ──▶ came ── matching ── differences
-//!        (shape)  (meaning)                                         rewrite ──▶ text
+//!        (shape)  (meaning)                                         update ──▶ text
 //! ```
 //!
 //! Reading them is reading a configuration: the same tree with places, the same records, all mistakes at once. They are not a part
@@ -34,7 +34,7 @@ use crate::subject::Subject;
 
 pub use expected::{Expected, Phrase};
 pub use matching::{CameOut, CameOutcome, Mismatch};
-pub use rewrite::{NotRewritten, Yaml, rewrite};
+pub use rewrite::{NotRewritten, update};
 
 /// One case.
 #[derive(Debug, Clone)]

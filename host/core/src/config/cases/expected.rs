@@ -187,6 +187,11 @@ impl Written for Phrase {
 
 // --- outcomes ----------------------------------------------------------------------------------------------------------
 
+/// Whether a word says that and why a call failed; what it says can be expected only of these.
+pub(super) fn is_reason(word: &str) -> bool {
+    word != DONE && word != SKIPPED
+}
+
 fn outcome_words() -> impl Iterator<Item = &'static str> {
     [DONE, SKIPPED].into_iter().chain(FailureKind::ALL.into_iter().map(FailureKind::code))
 }
@@ -217,7 +222,7 @@ fn word(text: &str, node: &Node, reader: &mut Reader<'_>, known: impl Fn(&str) -
 impl Written for Words {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         let text = reader.text(node, "the code of a reason", Secrets::Refused)?;
-        word(&text, node, reader, |word| word != DONE && word != SKIPPED).map(Self)
+        word(&text, node, reader, is_reason).map(Self)
     }
 }
 
@@ -248,7 +253,7 @@ fn outcome(node: &Node, reader: &mut Reader<'_>) -> Option<Outcome> {
             reader.report.error_with_hint(&entry.key_place, message, "for each event its own: a list");
             return None;
         } else {
-            let word = word(&entry.key, &key, reader, |word| word != DONE && word != SKIPPED)?;
+            let word = word(&entry.key, &key, reader, is_reason)?;
             let error = match entry.value.kind {
                 Kind::Null => None,
                 _ => Some(Phrase::read(&entry.value, reader)?),

@@ -5,19 +5,20 @@
 //! others stay unnamed. Whoever wrote that one member of the data matters does not get all of them.
 //!
 //! The text is cut by lines and columns, and then read again: if anything but the expectations would mean something else than
-//! before, nothing is written.
+//! before, if it would be refused, or if a case would fail again with what came out, there is no new text.
 
 use serde_json::Value;
 
-use super::super::diagnostic::Report;
+use super::super::RuntimeConfig;
+use super::super::diagnostic::{Diagnostics, Report};
 use super::super::yaml::{self, Entry, Kind, Node, resolve_plain};
-use super::expected::{Expected, Phrase};
-use super::matching::{CameOut, CameOutcome, unmatched};
-use super::{Expect, ExpectedDeadLetter, ExpectedEmit, ExpectedOutcome, ExpectedRequest};
+use super::expected::{Expected, Phrase, is_reason};
+use super::matching::{CameOut, CameOutcome, Mismatch, compare_log, unmatched};
+use super::{Case, Expect, ExpectedDeadLetter, ExpectedEmit, ExpectedOutcome, ExpectedRequest, load};
 
 /// A value in the order in which it is written.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Yaml {
+pub(super) enum Yaml {
     Scalar(Value),
     Map(Vec<(String, Yaml)>),
     List(Vec<Yaml>),
@@ -32,6 +33,10 @@ pub enum NotRewritten {
         "the file would not mean the same any more; its `expect` blocks have a shape that only a person can change"
     )]
     Ambiguous,
+    #[error("what came out cannot be written down so that it would be read again: {0}")]
+    Refused(String),
+    #[error("with what came out written down, `{case}` would fail again: {at}: expected {expected}, found {found}")]
+    FailsAgain { case: String, at: String, expected: String, found: String },
 }
 
 /// A value that is longer stands on lines of its own.
@@ -40,11 +45,41 @@ const ONE_LINE: usize = 100;
 /// What of an error's text is written down: its first line, and not all of a long one.
 const ERROR_CHARS: usize = 160;
 
+/// The file with new expectations of the cases that begin in these lines, from what came out of them.
+///
+/// It is read as `tidemill test` reads it and compared with what came before anybody writes it: an update after which the file is
+/// refused, or fails as before, is worse than none.
+pub fn update(
+    text: &str,
+    cases: &[Case],
+    came: &[(usize, &CameOut)],
+    config: &RuntimeConfig,
+) -> Result<String, NotRewritten> {
+    let came_of = |case: &Case| came.iter().find(|(line, _)| *line == case.line).map(|(_, came)| *came);
+    let expectation = |case: &Case| Some((case.line, came_of(case)?.expectation(case.expect.as_ref())));
+    let expectations: Vec<_> = cases.iter().filter_map(expectation).collect();
+    let rewritten = rewrite(text, &expectations)?;
+    let after = load(&rewritten, config).map_err(|mistakes| NotRewritten::Refused(first(&mistakes)))?;
+    // The lines have changed, the order has not.
+    for (case, expect) in cases.iter().zip(after.iter().map(|after| after.expect.as_ref())) {
+        let (Some(came), Some(expect)) = (came_of(case), expect) else { continue };
+        if let Some(Mismatch { at, expected, found }) = expect.compare(came).into_iter().next() {
+            return Err(NotRewritten::FailsAgain { case: case.name.clone(), at, expected, found });
+        }
+    }
+    Ok(rewritten)
+}
+
+/// Without its place, which is one of a text that nobody sees.
+fn first(mistakes: &Diagnostics) -> String {
+    mistakes.iter().next().map(|mistake| format!("{}: {}", mistake.path, mistake.message)).unwrap_or_default()
+}
+
 // === what is expected from now on ===
 
 impl CameOut {
     /// The expectation that this is as expected, in the shape of `before`.
-    pub fn expectation(&self, before: Option<&Expect>) -> Yaml {
+    pub(super) fn expectation(&self, before: Option<&Expect>) -> Yaml {
         let nothing = Expect::default();
         let (before, fresh) = (before.unwrap_or(&nothing), before.is_none());
         let mut fields = Vec::new();
@@ -59,17 +94,21 @@ impl CameOut {
             "state",
             match &before.state {
                 Some(expected) => Some(followed(expected, &self.state)),
-                None => self.changed_state.as_ref().filter(|_| fresh).map(whole),
+                // What is only deleted leaves nothing behind that could be expected.
+                None => self.changed_state.as_ref().filter(|changed| fresh && has_members(changed)).map(whole),
             },
         );
         field(
             "documents",
             match &before.documents {
                 Some(expected) => Some(followed(expected, &self.documents)),
-                None => self.changed_documents.as_ref().filter(|_| fresh).map(whole),
+                None => {
+                    let some = |changed: &&Value| changed.as_object().is_some_and(|it| it.values().any(has_members));
+                    self.changed_documents.as_ref().filter(|_| fresh).filter(some).map(whole)
+                }
             },
         );
-        field("log", before.log.as_deref().map(|phrases| log(phrases, &self.log)));
+        field("log", before.log.as_deref().and_then(|phrases| log(phrases, &self.log)));
         let letters = self.dead_letters.as_deref();
         let letters = letters.filter(|letters| fresh || before.dead_letters.is_some() || !letters.is_empty());
         field(
@@ -108,9 +147,13 @@ impl CameOut {
     }
 }
 
-/// With these fields of it.
+fn has_members(value: &Value) -> bool {
+    value.as_object().is_some_and(|members| !members.is_empty())
+}
+
+/// With these fields of it. One without a value would be read as left out.
 fn picked(object: &Value, names: &[&str]) -> Yaml {
-    let field = |name: &&str| Some(((*name).to_owned(), whole(object.get(*name)?)));
+    let field = |name: &&str| Some(((*name).to_owned(), whole(object.get(*name).filter(|value| !value.is_null())?)));
     Yaml::Map(names.iter().filter_map(field).collect())
 }
 
@@ -170,7 +213,12 @@ fn list<E>(
 }
 
 fn fields(expected: &[(&'static str, Expected)], object: &Value) -> Yaml {
-    Yaml::Map(expected.iter().map(|(name, it)| ((*name).to_owned(), follow(it, object.get(name)))).collect())
+    let field = |name: &str, expected: &Expected| match follow(expected, object.get(name)) {
+        // Alone it would be read as left out.
+        Yaml::Scalar(Value::Null) => Yaml::Map(vec![("$exactly".to_owned(), Yaml::Scalar(Value::Null))]),
+        value => value,
+    };
+    Yaml::Map(expected.iter().map(|(name, it)| ((*name).to_owned(), field(name, it))).collect())
 }
 
 /// The value that came, as far as the expectation is about it.
@@ -233,7 +281,8 @@ fn outcome(before: Option<&[ExpectedOutcome]>, came: &[CameOutcome]) -> Option<Y
 
 fn one_outcome(before: Option<&ExpectedOutcome>, came: &CameOutcome) -> Yaml {
     let before = before.filter(|before| before.word == came.word);
-    let error = came.error.as_deref().filter(|_| before.is_none_or(|before| before.error.is_some()));
+    let is_named = before.map_or(is_reason(&came.word), |before| before.error.is_some());
+    let error = came.error.as_deref().filter(|_| is_named);
     let error = error.and_then(|text| phrase(before.and_then(|before| before.error.as_ref()), text));
     let after = came.after_ms.filter(|_| before.is_none_or(|before| before.after.is_some()));
     let after = after.map(|after| word(&format!("{after}ms")));
@@ -258,24 +307,32 @@ fn phrase(before: Option<&Phrase>, text: &str) -> Option<Yaml> {
     }
 }
 
-fn log(before: &[Phrase], lines: &[String]) -> Yaml {
-    let there = |phrase: &Phrase| lines.iter().any(|line| phrase.is_in(line));
-    let texts: Vec<Yaml> = if before.iter().all(there) {
-        let text = |phrase: &Phrase| match phrase {
-            Phrase::Contained(part) => word(part),
-            Phrase::Exactly(text) => Yaml::Map(vec![("$exactly".to_owned(), word(text))]),
-        };
-        before.iter().map(text).collect()
-    } else {
-        lines.iter().filter(|line| !line.is_empty()).map(|line| word(line)).collect()
+/// The phrases that were expected, in the order in which they are found now; if they are not found, all lines. Nothing if there is
+/// no line to expect.
+fn log(before: &[Phrase], lines: &[String]) -> Option<Yaml> {
+    let holds = |phrases: &[Phrase]| {
+        let mut told = Vec::new();
+        compare_log(phrases, lines, &mut told);
+        told.is_empty()
     };
-    Yaml::List(texts)
+    let mut phrases = before.to_vec();
+    if !holds(&phrases) {
+        phrases.sort_by_key(|phrase| lines.iter().position(|line| phrase.is_in(line)));
+    }
+    if !holds(&phrases) {
+        phrases = lines.iter().filter(|line| !line.is_empty()).cloned().map(Phrase::Contained).collect();
+    }
+    let text = |phrase: &Phrase| match phrase {
+        Phrase::Contained(part) => word(part),
+        Phrase::Exactly(text) => Yaml::Map(vec![("$exactly".to_owned(), word(text))]),
+    };
+    (!phrases.is_empty()).then(|| Yaml::List(phrases.iter().map(text).collect()))
 }
 
 // === the text ===
 
 /// The file with these expectations; each belongs to the case that begins in its line.
-pub fn rewrite(text: &str, expectations: &[(usize, Yaml)]) -> Result<String, NotRewritten> {
+fn rewrite(text: &str, expectations: &[(usize, Yaml)]) -> Result<String, NotRewritten> {
     let tree = tree(text).ok_or(NotRewritten::Ambiguous)?;
     let lines: Vec<&str> = text.lines().collect();
     let mut cuts = Vec::new();

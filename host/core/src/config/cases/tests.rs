@@ -1,9 +1,11 @@
 //! Files of cases as a person writes them, what is said about mistakes, what is compared, and what `--update` makes of a file.
 
+use std::slice;
+
 use serde_json::{Value, json};
 
 use super::super::MapLookup;
-use super::{CameOut, CameOutcome, Case, Tested, load, rewrite};
+use super::{CameOut, CameOutcome, Case, Tested, load, update};
 use crate::config::{self, RuntimeConfig};
 
 fn runtime() -> RuntimeConfig {
@@ -154,6 +156,26 @@ fn more_members_are_admitted_and_nothing_else_is() {
 }
 
 #[test]
+fn a_whole_number_is_compared_as_one() {
+    for (expected, found, is_equal) in [
+        ("9007199254740993", json!(9_007_199_254_740_993_u64), true),
+        ("9007199254740993", json!(9_007_199_254_740_992_u64), false),
+        ("18446744073709551615", json!(u64::MAX - 1), false),
+        ("-9223372036854775808", json!(i64::MIN + 1), false),
+        ("-1", json!(u64::MAX), false),
+        ("1", json!(1.0), true),
+        ("1.0", json!(1), true),
+        ("0", json!(-0.0), true),
+        ("1", json!(1.5), false),
+    ] {
+        for written in [expected.to_owned(), format!("{{ $exactly: {expected} }}")] {
+            let told = told(&format!("      emits: [{{ data: {written} }}]\n"), &came(vec![json!({ "data": found })]));
+            assert_eq!(told.is_empty(), is_equal, "{written} beside {found}: {told:?}");
+        }
+    }
+}
+
+#[test]
 fn a_missing_and_an_unexpected_emit_are_told() {
     let (a, b) = (json!({ "to": "a" }), json!({ "to": "b" }));
     let expect = "      emits: [{ to: a }, { to: b }]\n";
@@ -211,8 +233,8 @@ fn an_update_keeps_comments_and_the_shape_of_what_was_expected() {
         dead_letters: Some(vec![letter]),
         ..CameOut::default()
     };
-    let expectations: Vec<_> = cases.iter().map(|case| (case.line, came.expectation(case.expect.as_ref()))).collect();
-    let rewritten = rewrite(WHOLE, &expectations).unwrap();
+    let all: Vec<_> = cases.iter().map(|case| (case.line, &came)).collect();
+    let rewritten = update(WHOLE, &cases, &all, &runtime()).unwrap();
     assert_eq!(
         rewritten,
         r#"version: 1
@@ -240,6 +262,67 @@ tests:
     for case in load(&rewritten, &runtime()).unwrap() {
         assert_eq!(case.expect.unwrap().compare(&came), vec![], "{}", case.name);
     }
+}
+
+/// The text with a new expectation of its only case, which must be read again and hold.
+fn updated(text: &str, came: &CameOut) -> String {
+    let case = only(text);
+    let rewritten = update(text, slice::from_ref(&case), &[(case.line, came)], &runtime()).unwrap();
+    assert_eq!(only(&rewritten).expect.unwrap().compare(came), vec![], "{rewritten}");
+    rewritten
+}
+
+fn ended(word: &str, error: &str) -> CameOut {
+    let outcome = CameOutcome { word: word.to_owned(), error: Some(error.to_owned()), after_ms: None };
+    CameOut { outcomes: Some(vec![outcome]), ..came(vec![]) }
+}
+
+#[test]
+fn an_update_says_that_an_event_is_skipped_and_not_why() {
+    let text = updated(CASE, &ended("skipped", "✗ not admitted"));
+    assert!(text.ends_with("    expect:\n      outcome: skipped\n      emits: []\n"), "{text}");
+    let text = updated(CASE, &ended("rejected", "no total"));
+    assert!(text.contains("      outcome: { rejected: no total }\n"), "{text}");
+}
+
+#[test]
+fn an_update_finds_the_lines_of_a_log_in_their_order_or_expects_others() {
+    let case =
+        |log: &str| CASE.replace("      emits:\n        - { to: payments.captured, data: { amount: 5 } }\n", log);
+    let expected = "      log: [begun, { $exactly: ended }]\n";
+    for (lines, log) in [
+        // Another amount was expected, and the log is as it was.
+        (vec!["it has begun", "ended"], "      log:\n        - begun\n        - { $exactly: ended }\n"),
+        (vec!["ended", "it has begun"], "      log:\n        - { $exactly: ended }\n        - begun\n"),
+        (vec!["ended", "", "not at all"], "      log:\n        - ended\n        - not at all\n"),
+        // There is nothing that could be expected of it.
+        (vec![], "      outcome: trap\n"),
+        (vec![""], "      outcome: trap\n"),
+    ] {
+        let log_came = lines.iter().map(|line| (*line).to_owned()).collect();
+        let came = CameOut { log: log_came, ..ended("trap", "") };
+        let text = updated(&case(expected), &came);
+        assert!(text.ends_with(log), "{lines:?}:\n{text}");
+    }
+}
+
+#[test]
+fn an_update_expects_nothing_that_the_file_could_not_say() {
+    let fresh = CASE.split("    expect:").next().unwrap();
+    let came = CameOut {
+        emits: vec![json!({ "to": "payments.captured", "type": "P", "data": null })],
+        // What was there at the beginning was deleted.
+        changed_state: Some(json!({})),
+        changed_documents: Some(json!({ "orders": {} })),
+        documents: json!({ "orders": {} }),
+        ..came(vec![])
+    };
+    let text = updated(fresh, &came);
+    let expected = "    expect:\n      outcome: done\n      emits: [{ to: payments.captured, type: P }]\n";
+    assert!(text.ends_with(expected), "{text}");
+    let named = CASE.replace("{ to: payments.captured, data: { amount: 5 } }", "{ data: 5 }");
+    let text = updated(&named, &came);
+    assert!(text.contains("      emits: [{ data: { $exactly: null } }]\n"), "{text}");
 }
 
 #[test]
@@ -271,7 +354,26 @@ fn an_answer_fits_what_its_stars_leave_open() {
 #[test]
 fn a_case_on_one_line_is_not_rewritten() {
     let text = "version: 1\ntests:\n  - { name: a, plugin: capture, events: [{ event: { type: A } }], expect: { outcome: trap } }\n";
+    let refused = not_updated(text, &came(vec![]));
+    assert!(refused.starts_with("line 3: the case is written as `{ … }`"), "{refused}");
+}
+
+fn not_updated(text: &str, came: &CameOut) -> String {
     let case = only(text);
-    let refused = rewrite(text, &[(case.line, came(vec![]).expectation(case.expect.as_ref()))]).unwrap_err();
-    assert!(refused.to_string().starts_with("line 3: the case is written as `{ … }`"), "{refused}");
+    update(text, slice::from_ref(&case), &[(case.line, came)], &runtime()).unwrap_err().to_string()
+}
+
+#[test]
+fn there_is_no_update_that_would_be_refused_or_fail_again() {
+    let fresh = CASE.split("    expect:").next().unwrap();
+    assert_eq!(
+        not_updated(fresh, &came(vec![json!({})])),
+        "what came out cannot be written down so that it would be read again: tests[0].expect.emits[0]: an emit of which nothing \
+         is expected; name `to`, `type` or `data`"
+    );
+    let contradictory = CameOut { changed_state: Some(json!({ "count": 1 })), ..came(vec![]) };
+    assert_eq!(
+        not_updated(fresh, &contradictory),
+        "with what came out written down, `a payment is captured` would fail again: state.count: expected 1, found nothing"
+    );
 }
