@@ -66,6 +66,22 @@ const LARGE: Work = Work {
     },
 };
 
+/// The shop's own plugin, which logs nothing: what other figures of docs/performance.md are about.
+const SHOP: Work = Work {
+    plugin: "fraud-check",
+    kind: "OrderCreated",
+    uses_state: false,
+    emits: 1,
+    data: |number| {
+        format!(
+            r#"{{"order_id":"o-{number:08}","customer_id":"c-{:05}","total":{},"currency":"EUR","country":"DE","items":[{{"sku":"sku-{:04}","quantity":2,"unit_price":480.5}},{{"sku":"sku-0042","quantity":1,"unit_price":260.0}}],"note":"leave at the door of the neighbour, please"}}"#,
+            number % 10_000,
+            1000 + number % 5000,
+            number % 900,
+        )
+    },
+};
+
 /// Where everything is built.
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-languages")
