@@ -49,6 +49,7 @@ pub(crate) async fn fold(stage: &Stage, store: Arc<dyn ReadModelStore>) -> Durat
     let mut events = read_ahead(stage);
     let (mut sealed, mut open) = (Layer::default(), Layer::default());
     let (mut count, mut through) = (0, 0);
+    let mut builds_on = Positions::new();
     let mut committing: Option<tokio::task::JoinHandle<()>> = None;
     while through < stage.events as u64 {
         for (sequence, event) in events.recv().await.unwrap() {
@@ -60,8 +61,10 @@ pub(crate) async fn fold(stage: &Stage, store: Arc<dyn ReadModelStore>) -> Durat
                 before.await.unwrap();
             }
             sealed = std::mem::take(&mut open);
-            let positions = [(config.sources[0].stream.clone(), through)].into();
-            let batch = Batch { writes: native.writes(&sealed), positions, folded: count as u64, dead_lettered: 0 };
+            let positions = Positions::from([(config.sources[0].stream.clone(), through)]);
+            let writes = native.writes(&sealed);
+            let builds_on = std::mem::replace(&mut builds_on, positions.clone());
+            let batch = Batch { writes, builds_on, positions, folded: count as u64, dead_lettered: 0 };
             let (store, fence, copy) = (Arc::clone(&native.store), fence.clone(), native.copy.clone());
             committing = Some(tokio::spawn(async move { store.commit(&fence, &copy, batch).await.unwrap() }));
             count = 0;

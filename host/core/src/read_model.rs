@@ -39,3 +39,5 @@ pub use store::{
     StoreError,
 };
 pub use view::FoldView;
+
+pub(crate) use store::Standing;

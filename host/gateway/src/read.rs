@@ -220,7 +220,9 @@ fn bad_query(error: QueryError) -> Problem {
 
 fn store_problem(error: StoreError) -> Problem {
     let kind = match &error {
-        StoreError::Unavailable { .. } | StoreError::Fenced(_) => ProblemKind::StoreUnavailable,
+        StoreError::Unavailable { .. } | StoreError::Fenced(_) | StoreError::Moved { .. } => {
+            ProblemKind::StoreUnavailable
+        }
         StoreError::NoCopy(_) => ProblemKind::NotReady,
         StoreError::TooSlow(_) => ProblemKind::TooSlow,
         StoreError::Refused(_) => ProblemKind::StoreRefused,

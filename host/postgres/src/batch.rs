@@ -1,7 +1,7 @@
 //! A commit: one transaction in two round trips.
 //!
-//! The lock on the claim, all writes and the new position are sent together; when all are answered and the claim is the right
-//! one, the commit is. Nothing is decided on the way, so nothing is waited for.
+//! The lock on the claim, all writes and the new position are sent together; when all are answered, the claim is the right one
+//! and the copy stood where the batch builds on, the commit is. Nothing is decided on the way, so nothing is waited for.
 
 use futures_util::future::{join, join_all, join3};
 use tidemill_core::read_model::{Batch, DocumentWrite, Fence, IndexValue, StoreError, Written};
@@ -40,11 +40,11 @@ pub(crate) async fn commit(
     for sql in writes.iter().map(|write| &write.sql).chain([&hold, &advance]) {
         session.prepare(sql).await.map_err(failed)?;
     }
-    let positions = copies::written(&batch.positions);
+    let (positions, builds_on) = (copies::written(&batch.positions), copies::written(&batch.builds_on));
     let counts = [batch.folded, batch.dead_lettered].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
     let projection = fence.projection.as_str();
     let [held, advanced]: [&[&(dyn ToSql + Sync)]; 2] =
-        [&[&projection], &[&copy.row, &positions, &counts[0], &counts[1]]];
+        [&[&projection], &[&copy.row, &positions, &counts[0], &counts[1], &builds_on]];
     let requests = join3(
         join(session.run("BEGIN"), session.row(&hold, held)),
         join_all(writes.iter().map(|write| write.run(session))),
@@ -58,14 +58,17 @@ pub(crate) async fn commit(
         result.map_err(failed)?;
     }
     if advanced.map_err(failed)? == 0 {
-        return Err(StoreError::NoCopy(copy.id.clone()));
+        // The copy is gone, or it stands elsewhere. What was written goes with the session.
+        let found = copies::standing(session, schema, &copy.id).await?;
+        return Err(StoreError::Moved { copy: copy.id.clone(), expected: batch.builds_on.clone(), found });
     }
     session.run("COMMIT").await.map_err(failed)
 }
 
 fn advance(schema: &Schema) -> String {
     format!(
-        "UPDATE {} SET positions = positions || $2, folded = folded + $3, dead_lettered = dead_lettered + $4 WHERE id = $1",
+        "UPDATE {} SET positions = positions || $2, folded = folded + $3, dead_lettered = dead_lettered + $4
+         WHERE id = $1 AND positions = $5",
         schema.copies()
     )
 }

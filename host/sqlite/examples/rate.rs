@@ -74,6 +74,7 @@ impl Run {
         let (mut reading, mut committing) = (Duration::ZERO, Duration::ZERO);
         let mut done = 0;
         while done < events {
+            let builds_on = self.store.positions(&self.copy).await?;
             let batch: Vec<(usize, usize)> = (done..events.min(done + BATCH)).map(&change).collect();
             done += batch.len();
             let begun = Instant::now();
@@ -86,6 +87,7 @@ impl Run {
             let positions = [(self.stream.clone(), done as u64)].into();
             let batch = Batch {
                 writes: writes.into_values().collect(),
+                builds_on,
                 positions,
                 folded: batch.len() as u64,
                 dead_lettered: 0,

@@ -123,11 +123,20 @@ impl CopyFile {
         self.check_there()?;
         self.check_fits(batch)?;
         fold.check_current()?;
-        fold.run(&self.path, |connection| {
+        let moved = fold.run(&self.path, |connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let found = positions(&transaction)?;
+            if found != batch.builds_on {
+                return Ok(Some(found));
+            }
             self.write(&transaction, batch)?;
-            transaction.commit()
-        })
+            transaction.commit()?;
+            Ok(None)
+        })?;
+        match moved {
+            Some(found) => Err(StoreError::Moved { copy: self.id.clone(), expected: batch.builds_on.clone(), found }),
+            None => Ok(()),
+        }
     }
 
     /// Asks in one snapshot together with the positions.
@@ -159,6 +168,12 @@ impl CopyFile {
             Ok(Progress { positions: positions(connection)?, folded, dead_lettered })
         };
         self.look_ups.ask(LOOK_UP, read).await
+    }
+
+    /// From now on the fold reads from the file that is there now, if it was replaced. To be done after the positions were
+    /// read: a batch of what another file held builds on other positions.
+    pub(crate) async fn read_current(&self) -> Result<(), StoreError> {
+        self.fold.lock().await.check_current()
     }
 
     /// From now on the copy is gone, for whoever still holds it too. Waits for a commit.
@@ -282,8 +297,14 @@ mod tests {
             key: format!("{sequence}-{number}"),
             document: Some(Written { body: vec![b' '; 4000].into(), index_values: [].into() }),
         };
-        let positions = [(StreamName::try_new("S").unwrap(), sequence)].into();
-        Batch { writes: (0..documents).map(write).collect(), positions, folded: 1, dead_lettered: 0 }
+        let at = |sequence: u64| (StreamName::try_new("S").unwrap(), sequence);
+        Batch {
+            writes: (0..documents).map(write).collect(),
+            builds_on: (1..sequence).last().map(at).into_iter().collect(),
+            positions: [at(sequence)].into(),
+            folded: 1,
+            dead_lettered: 0,
+        }
     }
 
     #[tokio::test]

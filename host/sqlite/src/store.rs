@@ -198,7 +198,10 @@ impl ReadModelStore for SqliteStore {
     }
 
     async fn positions(&self, copy: &CopyId) -> Result<Positions, StoreError> {
-        Ok(self.copy(copy).await?.progress().await?.positions)
+        let copy = self.copy(copy).await?;
+        let positions = copy.progress().await?.positions;
+        copy.read_current().await?;
+        Ok(positions)
     }
 
     async fn get(

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tidemill_core::name::{CollectionName, ProjectionName};
+use tidemill_core::name::{CollectionName, ProjectionName, StreamName};
 use tidemill_core::read_model::{
     Batch, Claim, Collection, CopyId, CopyReader, DocumentWrite, Fence, NewCopy, Positions, ReadModelStore, StoreError,
     Written,
@@ -119,27 +119,60 @@ async fn a_copy_that_was_moved_away_is_unavailable_until_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_copy_that_was_restored_from_a_backup_is_gone_on_with() {
+async fn a_copy_that_was_restored_from_a_backup_is_gone_on_with_from_there() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(dir.path()).unwrap();
     let (fence, copy) = copy(&store).await;
-    store.commit(&fence, &copy, one("old")).await.unwrap();
+    store.commit(&fence, &copy, at("old", None, 1)).await.unwrap();
     drop(store);
     let (file, backup) = (dir.path().join("copies/p.1.sqlite"), dir.path().join("backup"));
     std::fs::copy(&file, &backup).unwrap();
 
     let store = SqliteStore::open(dir.path()).unwrap();
     let Claim::Granted(fence) = store.claim(&fence.projection, "b").await.unwrap() else { panic!("held") };
-    store.commit(&fence, &copy, one("lost")).await.unwrap();
+    store.commit(&fence, &copy, at("lost", Some(1), 2)).await.unwrap();
     for suffix in ["", "-wal", "-shm"] {
         std::fs::remove_file(format!("{}{suffix}", file.display())).unwrap();
     }
     std::fs::rename(&backup, &file).unwrap();
-    store.commit(&fence, &copy, one("new")).await.unwrap();
+    let answer = store.commit(&fence, &copy, at("new", Some(2), 3)).await;
+    let Err(StoreError::Moved { expected, found, .. }) = &answer else { panic!("{answer:?}") };
+    assert_eq!((expected, found), (&position(2), &position(1)));
+    assert!(answer.unwrap_err().to_string().contains("the copy p/1 of the read model stands at S:1"));
+    let found = [read(&store, &copy, "old").await, read(&store, &copy, "lost").await, read(&store, &copy, "new").await];
+    assert_eq!(found.map(|it| it.unwrap().is_some()), [true, false, false]);
+
+    assert_eq!(store.positions(&copy).await.unwrap(), position(1));
+    store.commit(&fence, &copy, at("lost", Some(1), 2)).await.unwrap();
+    store.commit(&fence, &copy, at("new", Some(2), 3)).await.unwrap();
     drop(store);
     let store = SqliteStore::open(dir.path()).unwrap();
     let found = [read(&store, &copy, "old").await, read(&store, &copy, "lost").await, read(&store, &copy, "new").await];
-    assert_eq!(found.map(|it| it.unwrap().is_some()), [true, false, true]);
+    assert_eq!(found.map(|it| it.unwrap().is_some()), [true, true, true]);
+}
+
+/// Positions of one file and documents of another would fit together nowhere but in the commit.
+#[tokio::test]
+async fn whoever_has_read_the_positions_of_a_restored_copy_reads_its_documents() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(dir.path()).unwrap();
+    copy(&store).await;
+    drop(store);
+    let (file, backup) = (dir.path().join("copies/p.1.sqlite"), dir.path().join("backup"));
+    std::fs::copy(&file, &backup).unwrap();
+
+    let store = SqliteStore::open(dir.path()).unwrap();
+    let Claim::Granted(fence) = store.claim(&ProjectionName::try_new("p").unwrap(), "b").await.unwrap() else {
+        panic!("held")
+    };
+    let copy = CopyId { projection: fence.projection.clone(), number: 1 };
+    store.commit(&fence, &copy, at("lost", None, 1)).await.unwrap();
+    for suffix in ["", "-wal", "-shm"] {
+        std::fs::remove_file(format!("{}{suffix}", file.display())).unwrap();
+    }
+    std::fs::rename(&backup, &file).unwrap();
+    assert_eq!(store.positions(&copy).await.unwrap(), Positions::new());
+    assert_eq!(read(&store, &copy, "lost").await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -191,6 +224,16 @@ fn one(key: &str) -> Batch {
     let document = Some(Written { body: "{}".into(), index_values: [].into() });
     let writes = vec![DocumentWrite { collection: notes().name, key: key.to_owned(), document }];
     Batch { writes, ..Batch::default() }
+}
+
+/// The same, as the batch that goes on from one position to another.
+fn at(key: &str, before: Option<u64>, after: u64) -> Batch {
+    let builds_on = before.map(position).unwrap_or_default();
+    Batch { builds_on, positions: position(after), ..one(key) }
+}
+
+fn position(sequence: u64) -> Positions {
+    [(StreamName::try_new("S").unwrap(), sequence)].into()
 }
 
 async fn read(store: &SqliteStore, copy: &CopyId, key: &str) -> Result<Option<bytes::Bytes>, StoreError> {

@@ -51,6 +51,7 @@ fn cases() -> Vec<Case> {
             copies_do_not_share_documents;
         committing:
             documents_positions_and_counts_come_together
+            a_batch_that_builds_on_another_position_changes_nothing_and_says_so
             a_batch_that_does_not_fit_writes_nothing
             a_deleted_document_is_gone
             a_large_document_comes_back_whole

@@ -119,13 +119,15 @@ impl Board {
         self.active.subscribe()
     }
 
+    /// The active copy as it is found before anything is folded. It may stand behind what was shown: the store may have lost
+    /// what it had confirmed.
+    pub(super) fn found(&self, config: &ProjectionConfig, copy: Option<&Copy>) {
+        self.active.send_replace(copy.map(|copy| shown(config, copy)));
+    }
+
     /// The copy that is active from now on. The ledger may have been read before a batch that is known already.
     pub(super) fn activated(&self, config: &ProjectionConfig, copy: Option<&Copy>) {
-        let mut active = copy.map(|copy| ActiveCopy {
-            copy: copy.id.clone(),
-            collections: queryable(&config.collections, &copy.shape),
-            positions: copy.positions.clone(),
-        });
+        let mut active = copy.map(|copy| shown(config, copy));
         self.active.send_if_modified(|shown| {
             if let (Some(active), Some(shown)) = (&mut active, shown.as_ref())
                 && active.copy == shown.copy
@@ -152,7 +154,15 @@ impl Board {
     }
 }
 
-/// Takes over the positions that are further. A copy never goes back.
+fn shown(config: &ProjectionConfig, copy: &Copy) -> ActiveCopy {
+    ActiveCopy {
+        copy: copy.id.clone(),
+        collections: queryable(&config.collections, &copy.shape),
+        positions: copy.positions.clone(),
+    }
+}
+
+/// Takes over the positions that are further. A copy does not go back while it is folded.
 fn further(known: &mut Positions, others: &Positions) {
     for (stream, position) in others {
         let known = known.entry(stream.clone()).or_insert(*position);

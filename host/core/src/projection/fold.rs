@@ -5,6 +5,8 @@
 //! - A batch's documents, the positions that it reaches and its counts are one transaction. Nothing else says how far a copy is.
 //! - While a batch is committed the next one is folded on top of it (`sealed` and `open` in the [view](FoldView)); a third
 //!   one waits. If the commit is not known to have happened, everything that was folded on top of it is forgotten.
+//! - A batch names the positions that it builds on, and the store compares them. If it stands elsewhere (a failover or a backup
+//!   has taken back what it had confirmed), nothing that is known of it here is true any more: it is begun anew from there.
 //! - An event's writes reach the view only when its call succeeded. So a failed event leaves nothing behind, and there is
 //!   nothing to roll back.
 //! - A dead letter is confirmed before the commit that passes its event.
@@ -27,7 +29,7 @@ use super::{Projection, turned};
 use crate::disposition::{Disposition, Progress, decide};
 use crate::failure::{Blame, Failure};
 use crate::pipeline::Serving;
-use crate::read_model::{Fence, FoldView, Positions, StoreError};
+use crate::read_model::{Fence, FoldView, Positions, Standing, StoreError};
 use crate::text::clean_text;
 
 use committing::{Committing, Pending};
@@ -73,7 +75,8 @@ pub(super) enum End {
     Worse(String),
     /// Somebody else has claimed the projection.
     Fenced,
-    /// Whether the last batch was committed is not known, or the copy is gone: what is in the store must be looked at again.
+    /// Whether the last batch was committed is not known, or the copy is gone or stands elsewhere: what is in the store must be
+    /// looked at again.
     Doubtful(String),
 }
 
@@ -125,6 +128,10 @@ impl Fold {
             Err(error @ StoreError::NoCopy(_)) => return Err(End::Doubtful(error.to_string())),
             Err(error) => return Ok(error.to_string()),
         };
+        let expected = self.track.positions();
+        if positions != expected {
+            return Err(self.moved(&expected, &positions));
+        }
         self.track.stands_at(&positions);
         let intake = match Intake::open(&self.projection, &positions, &self.track, &self.host).await {
             Ok(intake) => intake,
@@ -284,6 +291,17 @@ impl Fold {
             () = sleep(after) => Ok(()),
             () = turned(&mut pass.hold) => Err(End::Held),
         }
+    }
+
+    /// The store does not have what it had confirmed, or has what this fold knows nothing of.
+    fn moved(&self, expected: &Positions, found: &Positions) -> End {
+        let (expected, found) = (Standing(expected), Standing(found));
+        tracing::warn!(
+            projection = %self.projection.config.name, copy = self.track.copy.number, %expected, %found,
+            "The store of read models does not stand where it was left, after a failover or from a backup; events that it has \
+             lost are folded again"
+        );
+        End::Doubtful(format!("the copy {} stands at {found}, and not at {expected}", self.track.copy))
     }
 
     fn has_reached(&self, pass: &Pass) -> bool {

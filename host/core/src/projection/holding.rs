@@ -139,6 +139,7 @@ impl<'a> Holding<'a> {
     /// Finds the active copy, or makes the first one; goes on with a rebuild that a crash has cut short.
     async fn begin(&mut self) -> Step {
         self.read_ledger().await?;
+        self.projection.board.found(&self.projection.config, self.ledger.active());
         self.paused = self.ledger.paused;
         if self.ledger.active().is_none() {
             // Of a first start that a crash has cut short the copy is there and not active.

@@ -254,6 +254,10 @@ impl Shelf {
 impl Filled {
     fn commit(&mut self, batch: Batch) -> Result<(), StoreError> {
         batch.writes.iter().try_for_each(|write| self.check(write))?;
+        if self.copy.positions != batch.builds_on {
+            let (copy, found) = (self.copy.id.clone(), self.copy.positions.clone());
+            return Err(StoreError::Moved { copy, expected: batch.builds_on, found });
+        }
         self.copy.positions.extend(batch.positions);
         self.copy.folded += batch.folded;
         self.copy.dead_lettered += batch.dead_lettered;

@@ -107,6 +107,9 @@ pub enum CopyState {
 pub struct Batch {
     /// Each key at most once.
     pub writes: Vec<DocumentWrite>,
+    /// Where the copy stood when this was folded, in every stream: not only in those that were gone on in, because a document
+    /// may be made of events of several. A copy that stands elsewhere has lost or won something, and this is not for it.
+    pub builds_on: Positions,
     /// The streams that were gone on in, and how far now.
     pub positions: Positions,
     /// Events that were folded, and that were dead-lettered, in this batch.
@@ -133,6 +136,14 @@ pub enum StoreError {
     /// Somebody else has claimed the projection. Nothing was written.
     #[error("another host has taken over the projection `{0}`; this one must not write any more")]
     Fenced(ProjectionName),
+    /// The copy does not stand where the batch builds on: the store has lost commits that it had confirmed, or somebody else
+    /// has written. Nothing was written.
+    #[error(
+        "the copy {copy} of the read model stands at {}, and what was to be written builds on {}",
+        Standing(found),
+        Standing(expected)
+    )]
+    Moved { copy: CopyId, expected: Positions, found: Positions },
     /// The copy is gone. Nothing was written or read.
     #[error("the copy {0} of the read model is gone")]
     NoCopy(CopyId),
@@ -145,6 +156,9 @@ pub enum StoreError {
     #[error("the store of read models refused: {0}")]
     Refused(String),
 }
+
+/// Positions, for people.
+pub(crate) struct Standing<'p>(pub(crate) &'p Positions);
 
 /// The documents of a copy, as whoever folds into it reads them.
 #[async_trait]
@@ -198,7 +212,8 @@ pub trait ReadModelStore: CopyReader {
     /// Remembers whether a person has paused the projection.
     async fn set_paused(&self, fence: &Fence, paused: bool) -> Result<(), StoreError>;
 
-    /// Writes a batch in one transaction. On `Unavailable` it happened as a whole or not at all.
+    /// Writes a batch in one transaction, in which it is looked whether the copy stands where the batch builds on. On
+    /// `Unavailable` it happened as a whole or not at all.
     async fn commit(&self, fence: &Fence, copy: &CopyId, batch: Batch) -> Result<(), StoreError>;
 
     /// Where a copy stands.
@@ -227,6 +242,21 @@ pub trait ReadModelStore: CopyReader {
 impl fmt::Display for CopyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.projection, self.number)
+    }
+}
+
+// === impl Standing ===
+
+impl fmt::Display for Standing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("the beginning");
+        }
+        for (number, (stream, position)) in self.0.iter().enumerate() {
+            let comma = if number > 0 { ", " } else { "" };
+            write!(f, "{comma}{stream}:{position}")?;
+        }
+        Ok(())
     }
 }
 

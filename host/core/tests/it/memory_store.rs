@@ -46,6 +46,10 @@ struct Inner {
     /// The size of each batch, in events and in documents.
     batches: Vec<u64>,
     written: Vec<usize>,
+    /// For each of the next commits, whether it is confirmed and then lost.
+    lost: VecDeque<bool>,
+    /// The copies as they were before the last commit.
+    before: BTreeMap<u64, (Copy, Documents)>,
     commit_time: Duration,
     ledger_time: Duration,
     /// So many commits are given up by their caller and reach the store a moment later.
@@ -101,6 +105,17 @@ impl MemoryStore {
     /// The next commits are answered with `Unavailable` and reach the store a moment later: a connection that broke.
     pub(crate) fn commits_land_late(&self, times: usize) {
         self.inner().late = times;
+    }
+
+    /// For each of the next commits, whether it is lost after it was confirmed: a failover to a server that had not got it.
+    pub(crate) fn lose(&self, commits: impl IntoIterator<Item = bool>) {
+        self.inner().lost = commits.into_iter().collect();
+    }
+
+    /// The last commit is lost now: a backup takes the place of what was there.
+    pub(crate) fn go_back(&self) {
+        let mut inner = self.inner();
+        inner.copies = inner.before.clone();
     }
 
     /// The documents of each batch.
@@ -165,6 +180,19 @@ impl Inner {
 
     fn commit(&mut self, fence: &Fence, copy: &CopyId, batch: Batch) -> Result<(), StoreError> {
         self.check(fence)?;
+        let found = self.copy(copy)?.0.positions.clone();
+        if found != batch.builds_on {
+            return Err(StoreError::Moved { copy: copy.clone(), expected: batch.builds_on, found });
+        }
+        self.before = self.copies.clone();
+        self.write(copy, batch)?;
+        if self.lost.pop_front() == Some(true) {
+            self.copies = self.before.clone();
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, copy: &CopyId, batch: Batch) -> Result<(), StoreError> {
         self.batches.push(batch.folded);
         self.written.push(batch.writes.len());
         let (copy, documents) = self.copy(copy)?;

@@ -287,9 +287,14 @@ where
 
 /// Adds the event's id to what was seen of its stream.
 pub(crate) async fn note(call: Call<'_>) -> Result<Effects, Failure> {
-    let Call { event, route, origin, documents, .. } = call;
+    let key = call.origin.stream.as_str();
+    note_in(call, key).await
+}
+
+/// Adds the event's id to a document.
+pub(crate) async fn note_in(call: Call<'_>, key: &str) -> Result<Effects, Failure> {
+    let Call { event, route, documents, .. } = call;
     let mut documents = documents.expect("a projection");
-    let key = origin.stream.as_str();
     let mut document = match documents.get("seen", key).await.map_err(failed)? {
         Some(body) => serde_json::from_slice(&body).unwrap(),
         None => json!({ "ids": [] }),

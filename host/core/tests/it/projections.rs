@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::faulty::{Door, Fault};
 use crate::memory_store::Room;
-use crate::projection_rig::{FOREVER, Setup, note, noting, noting_unless, numbers, serving};
+use crate::projection_rig::{FOREVER, Setup, note, note_in, noting, noting_unless, numbers, serving};
 use crate::rig::build;
 
 fn stream(name: &str) -> StreamName {
@@ -39,6 +39,11 @@ fn one_each(time: Duration) -> Arc<Generation> {
         }
         .boxed()
     })
+}
+
+/// A build that notes the events of all streams in one document.
+fn noting_all() -> Arc<Generation> {
+    build("sha256:a", false, |call| note_in(call, "all").boxed())
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,6 +109,60 @@ async fn a_commit_that_reaches_the_store_after_it_was_given_up_is_fenced() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(rig.seen("IN"), numbers(0..100));
     assert_eq!(rig.store.active().folded, 100, "a late one would be counted on top");
+}
+
+/// A failover to a server that had not got the last commits, at any moment: while the next batch is folded on top of what is lost,
+/// or committed, or nothing goes on. Both streams are folded into one document, so an event that is lost or doubled shows, also
+/// where the next batch is of the other stream.
+#[tokio::test(start_paused = true)]
+async fn what_the_store_loses_after_it_was_confirmed_is_folded_again() {
+    for seed in 0..25 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let setup = Setup { batch: 5, two_streams: true, ..Setup::default() };
+        setup.store.lose((0..40).map(|_| random.u8(..4) == 0));
+        setup.store.commits_take(Duration::from_millis(random.u64(0..30)));
+        let rig = setup.start(noting_all()).await;
+        for part in 0..6 {
+            rig.publish(part * 20..(part + 1) * 20).await;
+            tokio::time::sleep(Duration::from_millis(random.u64(0..200))).await;
+            rig.publish_to("side.a", 1000 + part * 7..1000 + (part + 1) * 7).await;
+            tokio::time::sleep(Duration::from_millis(random.u64(0..200))).await;
+        }
+        // What is lost last is noticed at the next commit.
+        rig.folded().await;
+        rig.store.lose([]);
+        rig.publish([120]).await;
+        rig.publish_to("side.a", [1042]).await;
+        let ends = [(stream("IN"), 121), (stream("SIDE"), 43)].into();
+        rig.until("everything is there", |rig| {
+            rig.store.in_state(CopyState::Active).is_some_and(|active| active.positions == ends)
+        })
+        .await;
+        let mut seen = rig.seen("all");
+        seen.sort_by_key(|id| id.parse::<u32>().unwrap());
+        assert_eq!(seen, [numbers(0..121), numbers(1000..1043)].concat(), "seed {seed}");
+        assert_eq!(rig.store.active().folded, 121 + 43, "seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_went_back_while_nothing_was_folded_is_gone_on_with_from_there() {
+    let rig = Setup::default().start(noting("sha256:a")).await;
+    rig.publish(0..5).await;
+    rig.folded().await;
+    rig.publish(5..10).await;
+    rig.folded().await;
+    rig.projection.pause().await.unwrap();
+    rig.store.go_back();
+    let there = rig.store.active().positions[&stream("IN")];
+    assert!(there < 10, "{there}");
+    rig.projection.resume().await.unwrap();
+    rig.until("what was lost is there again", |rig| rig.store.active().positions[&stream("IN")] == 10).await;
+    assert_eq!(rig.seen("IN"), numbers(0..10));
+    rig.publish(10..20).await;
+    rig.folded().await;
+    assert_eq!(rig.seen("IN"), numbers(0..20));
+    assert_eq!(rig.store.active().folded, 20);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,8 +7,8 @@ use tidemill_core::read_model::{Claim, ReadModelStore as _, StoreError};
 use crate::proxy::Proxy;
 use crate::server::Server;
 use crate::world::{
-    LEASE, PATIENCE, at, commit_in_the_end, config, config_in, connect, copy, granted, new_schema, note, projection,
-    stored, unavailable,
+    LEASE, PATIENCE, at, commit_in_the_end, config, config_in, connect, copy, granted, new_schema, note, note_after,
+    projection, stored, unavailable,
 };
 
 #[tokio::test]
@@ -21,11 +21,11 @@ async fn a_host_that_was_stopped_past_its_lease_cannot_commit() {
     let new = granted(&b, "host-b").await;
     assert!(new.epoch > old.epoch);
     let fenced = |answer: Result<(), StoreError>| assert!(matches!(answer, Err(StoreError::Fenced(_))), "{answer:?}");
-    fenced(a.commit(&old, &copy, note(2)).await);
+    fenced(a.commit(&old, &copy, note_after(1, 2)).await);
     fenced(a.renew(&old).await);
     fenced(a.set_paused(&old, true).await);
     assert_eq!(stored(&a, &copy).await, (r#"{"number":1}"#.to_owned(), at(1)));
-    b.commit(&new, &copy, note(3)).await.unwrap();
+    b.commit(&new, &copy, note_after(1, 3)).await.unwrap();
     assert_eq!(stored(&a, &copy).await, (r#"{"number":3}"#.to_owned(), at(3)));
     assert_eq!(b.ledger(&projection()).await.unwrap().holder.as_deref(), Some("host-b"));
 }

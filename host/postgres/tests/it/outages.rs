@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use tidemill_core::read_model::{CopyReader as _, ReadModelStore as _, StoreError};
+use tidemill_core::read_model::{Batch, CopyReader as _, ReadModelStore as _, StoreError};
 use tidemill_postgres::PostgresStore;
 
 use crate::server::{Server, free_address};
 use crate::world::{
-    PATIENCE, ask, at, commit_in_the_end, config, connect, copy, granted, note, notes, projection, stored, unavailable,
+    PATIENCE, ask, at, commit_in_the_end, config, connect, copy, granted, note, note_after, notes, projection, stored,
+    unavailable,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,8 +21,11 @@ async fn a_server_that_is_silent_is_unavailable_and_then_gone_on_with() {
     ask(&store, &copy).await.unwrap();
     server.freeze();
     let (begun, notes) = (Instant::now(), notes());
-    let (commit, read, asked) =
-        tokio::join!(store.commit(&fence, &copy, note(2)), store.read(&copy, &notes, "note"), ask(&store, &copy));
+    let (commit, read, asked) = tokio::join!(
+        store.commit(&fence, &copy, note_after(1, 2)),
+        store.read(&copy, &notes, "note"),
+        ask(&store, &copy)
+    );
     assert!(begun.elapsed() < PATIENCE, "the waiting has an end");
     let reason = unavailable(commit);
     assert!(reason.contains("did not answer"), "{reason}");
@@ -42,7 +46,7 @@ async fn a_server_that_restarts_is_unavailable_and_then_gone_on_with() {
     store.commit(&fence, &copy, note(1)).await.unwrap();
     ask(&store, &copy).await.unwrap();
     server.stop();
-    unavailable(store.commit(&fence, &copy, note(2)).await);
+    unavailable(store.commit(&fence, &copy, note_after(1, 2)).await);
     unavailable(store.claim(&projection(), "b").await);
     unavailable(ask(&store, &copy).await);
     server.run();
@@ -93,7 +97,8 @@ async fn a_server_that_takes_no_writes_is_unavailable_until_it_does() {
     read_only("on").await;
     let deadline = Instant::now() + PATIENCE;
     let reason = loop {
-        match store.commit(&fence, &copy, note(1)).await {
+        let batch = Batch { builds_on: store.positions(&copy).await.unwrap(), ..note(1) };
+        match store.commit(&fence, &copy, batch).await {
             Ok(()) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(20)).await,
             answer => break unavailable(answer),
         }

@@ -57,11 +57,16 @@ pub(crate) async fn copy(store: &PostgresStore, fence: &Fence) -> CopyId {
     store.create(fence, new).await.unwrap()
 }
 
-/// A note, and its number as the position.
+/// A note, and its number as the position. The first one of its copy.
 pub(crate) fn note(number: u64) -> Batch {
     let document = Some(Written { body: format!(r#"{{"number":{number}}}"#).into(), index_values: [].into() });
     let writes = vec![DocumentWrite { collection: notes().name, key: "note".to_owned(), document }];
-    Batch { writes, positions: at(number), folded: 1, dead_lettered: 0 }
+    Batch { writes, positions: at(number), folded: 1, ..Batch::default() }
+}
+
+/// A note after that of another number.
+pub(crate) fn note_after(before: u64, number: u64) -> Batch {
+    Batch { builds_on: at(before), ..note(number) }
 }
 
 pub(crate) fn at(number: u64) -> Positions {
@@ -90,7 +95,11 @@ pub(crate) fn unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> 
 pub(crate) async fn commit_in_the_end(store: &PostgresStore, fence: &Fence, copy: &CopyId, number: u64) {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match store.commit(fence, copy, note(number)).await {
+        let committed = match store.positions(copy).await {
+            Ok(builds_on) => store.commit(fence, copy, Batch { builds_on, ..note(number) }).await,
+            Err(error) => Err(error),
+        };
+        match committed {
             Ok(()) => return,
             Err(StoreError::Unavailable { .. }) if Instant::now() < deadline => {
                 tokio::time::sleep(Duration::from_millis(100)).await;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::table::{
-    CREATED, PATIENT, STATUS, TOTAL, Table, all, condition, expected, index_value, order, positions, put, rows, written,
+    CREATED, PATIENT, STATUS, TOTAL, Table, all, before, condition, expected, index_value, order, positions, put, rows,
+    written,
 };
 use crate::read_model::{Batch, CopyId, Direction, Fence, IndexValue, Operator, Query, StoreError, Written};
 use Direction::{Ascending, Descending};
@@ -135,7 +136,8 @@ pub(super) async fn an_answer_and_its_positions_are_of_one_moment(table: Table) 
         tokio::spawn(async move {
             for number in 1..=150 {
                 let writes = vec![order("a", "new", number), order("b", "new", number)];
-                let batch = Batch { writes, positions: positions(&[("S", number)]), ..Batch::default() };
+                let (builds_on, positions) = (before(number), positions(&[("S", number)]));
+                let batch = Batch { writes, builds_on, positions, ..Batch::default() };
                 table.store.commit(&fence, &copy, batch).await.unwrap();
             }
             done.store(true, Ordering::Release);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::table::{STATUS, Table, all, body, delete, index_value, order, positions, put};
+use super::table::{STATUS, Table, all, before, body, delete, index_value, order, positions, put};
 use crate::limits::Limits;
 use crate::name::CollectionName;
 use crate::read_model::{
@@ -16,6 +16,7 @@ pub(super) async fn documents_positions_and_counts_come_together(table: Table) {
     let (fence, copy) = table.copy().await;
     let batch = Batch {
         writes: vec![order("o-1", "new", 10), put(&Table::notes(), "o-1", json!({ "text": "a note" }))],
+        builds_on: positions(&[]),
         positions: positions(&[("ORDERS", 7), ("LEGACY", 3)]),
         folded: 5,
         dead_lettered: 2,
@@ -23,6 +24,7 @@ pub(super) async fn documents_positions_and_counts_come_together(table: Table) {
     table.store.commit(&fence, &copy, batch).await.unwrap();
     let batch = Batch {
         writes: vec![order("o-1", "paid", 10)],
+        builds_on: positions(&[("ORDERS", 7), ("LEGACY", 3)]),
         positions: positions(&[("ORDERS", 9)]),
         folded: 1,
         dead_lettered: 1,
@@ -41,6 +43,51 @@ pub(super) async fn documents_positions_and_counts_come_together(table: Table) {
     assert_eq!((known.folded, known.dead_lettered, &known.positions), (6, 3, &stands));
 }
 
+/// A store that went back, by a failover or a backup, looks like this to whoever has folded on.
+pub(super) async fn a_batch_that_builds_on_another_position_changes_nothing_and_says_so(table: Table) {
+    let (fence, copy) = table.copy().await;
+    let stands = positions(&[("ORDERS", 7), ("LEGACY", 3)]);
+    let first = Batch {
+        writes: vec![order("o-1", "new", 1)],
+        positions: stands.clone(),
+        folded: 10,
+        dead_lettered: 1,
+        ..Batch::default()
+    };
+    table.store.commit(&fence, &copy, first).await.unwrap();
+    let before = table.ledger().await;
+    let next = |builds_on| Batch {
+        writes: vec![order("o-1", "paid", 2), order("o-2", "new", 2)],
+        builds_on,
+        positions: positions(&[("ORDERS", 9)]),
+        folded: 2,
+        dead_lettered: 1,
+    };
+    for elsewhere in [
+        positions(&[]),
+        positions(&[("ORDERS", 7)]),
+        positions(&[("ORDERS", 8), ("LEGACY", 3)]),
+        positions(&[("ORDERS", 6), ("LEGACY", 3)]),
+        // The batch does not go on in these streams, but may be made of what they held.
+        positions(&[("ORDERS", 7), ("LEGACY", 4)]),
+        positions(&[("ORDERS", 7), ("LEGACY", 3), ("OTHER", 1)]),
+    ] {
+        let answer = table.store.commit(&fence, &copy, next(elsewhere.clone())).await;
+        let Err(StoreError::Moved { copy: moved, expected, found }) = answer else {
+            panic!("{elsewhere:?}: {answer:?}")
+        };
+        assert_eq!((moved, expected, found), (copy.clone(), elsewhere, stands.clone()));
+    }
+    assert_eq!(table.ledger().await, before);
+    assert_eq!(table.keys(&copy, &all()).await, ["o-1"]);
+    let stored = table.get(&copy, &Table::orders(), "o-1").await.unwrap();
+    assert_eq!(stored, body(&json!({ "status": "new", "total": 1 })));
+
+    table.store.commit(&fence, &copy, next(stands)).await.unwrap();
+    assert_eq!(table.keys(&copy, &all()).await, ["o-1", "o-2"]);
+    assert_eq!(table.store.positions(&copy).await.unwrap(), positions(&[("ORDERS", 9), ("LEGACY", 3)]));
+}
+
 pub(super) async fn a_batch_that_does_not_fit_writes_nothing(table: Table) {
     let (fence, copy) = table.copy().await;
     let unknown = CollectionName::try_new("unknown").unwrap();
@@ -55,7 +102,7 @@ pub(super) async fn a_batch_that_does_not_fit_writes_nothing(table: Table) {
     ];
     for misfit in misfits {
         let writes = vec![order("o-1", "new", 1), misfit, order("o-2", "new", 2)];
-        let batch = Batch { writes, positions: positions(&[("ORDERS", 5)]), folded: 3, dead_lettered: 0 };
+        let batch = Batch { writes, positions: positions(&[("ORDERS", 5)]), folded: 3, ..Batch::default() };
         let answer = table.store.commit(&fence, &copy, batch).await;
         assert!(matches!(answer, Err(StoreError::Refused(_))), "{answer:?}");
     }
@@ -164,7 +211,8 @@ pub(super) async fn commits_to_two_copies_at_once_both_happen(table: Table) {
         tokio::spawn(async move {
             for number in 1..=20 {
                 let writes = vec![order("last", "new", number), order(&format!("o-{number}"), "new", number)];
-                let batch = Batch { writes, positions: positions(&[("S", number)]), folded: 1, dead_lettered: 0 };
+                let (builds_on, positions) = (before(number), positions(&[("S", number)]));
+                let batch = Batch { writes, builds_on, positions, folded: 1, dead_lettered: 0 };
                 table.store.commit(&fence, &copy, batch).await.unwrap();
             }
         })

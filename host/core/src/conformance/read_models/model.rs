@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
-use super::table::{Table, condition, expected, index_value, positions, rows, written};
+use super::table::{Table, before, condition, expected, index_value, positions, rows, written};
 use crate::read_model::{Batch, Collection, Direction, Document, DocumentWrite, IndexValue, Operator, Query, Written};
 
 const ROUNDS: u64 = 40;
@@ -27,7 +27,8 @@ pub(super) async fn random_batches_and_queries_agree_with_a_map(table: Table) {
                 None => model.remove(&write.key),
             };
         }
-        let batch = Batch { writes, positions: positions(&[("S", round)]), folded: 1, dead_lettered: 0 };
+        let (builds_on, reached) = (before(round), positions(&[("S", round)]));
+        let batch = Batch { writes, builds_on, positions: reached, folded: 1, dead_lettered: 0 };
         table.store.commit(&fence, &copy, batch).await.unwrap();
         for _ in 0..QUESTIONS {
             let query = random_query(&mut rng, &model);

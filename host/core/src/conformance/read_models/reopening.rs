@@ -18,6 +18,7 @@ where
     let second = table.create(&fence).await;
     let batch = Batch {
         writes: vec![order("o-1", "new", 1), order("o-2", "paid", 2), order("o-3", "new", 3)],
+        builds_on: positions(&[]),
         positions: positions(&[("ORDERS", 17), ("LEGACY", 2)]),
         folded: 18,
         dead_lettered: 1,
@@ -48,11 +49,12 @@ where
     let stored = table.store.read(&second, &Table::orders(), "o-1").await.unwrap().unwrap();
     assert_eq!(stored, body(&json!({ "status": "paid", "total": 1 })));
 
-    let old = table.store.commit(&fence, &second, Batch::default()).await;
+    let nothing = || Batch { builds_on: after.copies[1].positions.clone(), ..Batch::default() };
+    let old = table.store.commit(&fence, &second, nothing()).await;
     let later = table.claim("b").await;
     assert!(later.epoch > fence.epoch, "epochs go on where they were");
     assert!(matches!(old, Ok(()) | Err(StoreError::Fenced(_))), "{old:?}");
-    let old = table.store.commit(&fence, &second, Batch::default()).await;
+    let old = table.store.commit(&fence, &second, nothing()).await;
     assert!(matches!(old, Err(StoreError::Fenced(_))), "{old:?}");
     assert!(table.create(&later).await.number > removed.number, "so do numbers");
     table.write(&later, &third, vec![order("o-9", "new", 9)]).await;

@@ -83,8 +83,10 @@ impl Table {
         (fence, copy)
     }
 
+    /// Writes documents; the copy stays where it stands.
     pub(super) async fn write(&self, fence: &Fence, copy: &CopyId, writes: Vec<DocumentWrite>) {
-        self.store.commit(fence, copy, Batch { writes, ..Batch::default() }).await.unwrap();
+        let builds_on = self.store.positions(copy).await.unwrap();
+        self.store.commit(fence, copy, Batch { writes, builds_on, ..Batch::default() }).await.unwrap();
     }
 
     pub(super) async fn ledger(&self) -> Ledger {
@@ -146,6 +148,11 @@ pub(super) fn index_value(value: Value) -> IndexValue {
 
 pub(super) fn positions(of: &[(&str, u64)]) -> Positions {
     of.iter().map(|(stream, sequence)| (StreamName::try_new(stream).unwrap(), *sequence)).collect()
+}
+
+/// Where a copy stands before the batch of this number, of which each goes on by one.
+pub(super) fn before(number: u64) -> Positions {
+    if number > 1 { positions(&[("S", number - 1)]) } else { Positions::new() }
 }
 
 /// A question that finds everything, by key.

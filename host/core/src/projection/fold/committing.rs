@@ -58,6 +58,8 @@ impl Fold {
         let batch = std::mem::take(&mut pass.pending);
         let written = Batch {
             writes: self.view.seal(),
+            // The batch before is committed by now, and nothing else is under way.
+            builds_on: self.track.positions(),
             positions: batch.positions(&self.projection.config),
             folded: batch.folded,
             dead_lettered: batch.dead_lettered.len() as u64,
@@ -84,6 +86,7 @@ impl Fold {
             Ok(()) => {}
             Err(StoreError::Fenced(_)) => return Err(End::Fenced),
             Err(StoreError::Refused(reason)) => return Err(End::Halted(Halt { event: None, reason })),
+            Err(StoreError::Moved { expected, found, .. }) => return Err(self.moved(&expected, &found)),
             Err(error) => return Err(End::Doubtful(error.to_string())),
         }
         self.view.settle();
