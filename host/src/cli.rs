@@ -18,7 +18,7 @@ mod status;
 mod test;
 mod version;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -27,6 +27,9 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::exit;
 use crate::telemetry::{self, Level, LogFormat};
 
+/// The configuration where none is named.
+const USUAL_CONFIG: &str = "runtime.yaml";
+
 /// WebAssembly event runtime for NATS JetStream.
 #[derive(Debug, Parser)]
 #[command(name = "tidemill", version, propagate_version = true, arg_required_else_help = true)]
@@ -34,9 +37,10 @@ use crate::telemetry::{self, Level, LogFormat};
     after_help = "Exit codes: 0 ok, 1 failed, 2 usage, 65 bad data, 69 broker unavailable, 78 bad configuration."
 )]
 struct Cli {
-    /// The configuration; folders in it are relative to the file.
-    #[arg(short, long, global = true, default_value = "runtime.yaml", env = "TIDEMILL_CONFIG")]
-    config: PathBuf,
+    /// The configuration; folders in it are relative to the file. [default: runtime.yaml]
+    // Not clap's default: `build` looks further where none is named, and only there.
+    #[arg(short, long, global = true, value_name = "FILE", env = "TIDEMILL_CONFIG")]
+    config: Option<PathBuf>,
 
     /// How answers are printed.
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
@@ -125,12 +129,13 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode> {
-    let (config, output) = (cli.config.as_path(), cli.output);
+    let (named, output) = (cli.config.as_deref(), cli.output);
+    let config = named.unwrap_or(Path::new(USUAL_CONFIG));
     match cli.verb {
         Verb::Run(args) => block_on(run::run(config, output, args)),
         Verb::Init(args) => new::init(args),
         Verb::New(args) => new::new(config, args),
-        Verb::Build(args) => build::build(config, output, args),
+        Verb::Build(args) => build::build(named, output, args),
         Verb::Dev(args) => block_on(dev::dev(config, args)),
         Verb::Check => check::check(config, output),
         Verb::Emit(args) => block_on(emit::emit(config, output, args)),

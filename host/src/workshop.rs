@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use tidemill_core::config::PluginConfig;
 use tidemill_core::port::Role;
-use tidemill_engine::{Description, Engine, Recorder};
+use tidemill_engine::{Description, Engine, LoadError, Recorder};
 use tidemill_toolchain::{Options, Progress, Project, World};
 
 /// What came of a build.
@@ -45,12 +45,14 @@ fn judge(project: &Project, engine: &Engine, settings: &PluginConfig, bytes: &[u
         World::Handler => Role::Handler,
         World::Projection | World::ProjectionWithQueries => Role::Projection,
     };
-    engine
-        .load_recorded(&project.name, bytes, settings, role, Arc::new(Recorder::new()))
-        .map(|plugin| plugin.describe().clone())
-        .map_err(|why| {
-            anyhow!("`{}` is built, but a host would refuse it, so it is not installed: it {why}", project.name)
-        })
+    let load = |role| engine.load_recorded(&project.name, bytes, settings, role, Arc::new(Recorder::new()));
+    let loaded = match load(role) {
+        Err(LoadError::WrongRole { found, .. }) if project.is_told_by_code() => load(found),
+        loaded => loaded,
+    };
+    loaded.map(|plugin| plugin.describe().clone()).map_err(|why| {
+        anyhow!("`{}` is built, but a host would refuse it, so it is not installed: it {why}", project.name)
+    })
 }
 
 /// A host may be watching the folder: it must never see half a file.

@@ -139,6 +139,16 @@ languages! {
     zig_does_as_all_do: ZIG,
 }
 
+/// The shop's projection has no plugin.yaml: its code says what it is.
+#[test]
+fn a_projection_in_rust_is_built_without_being_told_that_it_is_one() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/shop/plugins/order-view");
+    let out = tempfile::tempdir().unwrap();
+    let arguments = ["build", "--out", &out.path().to_string_lossy(), &project.to_string_lossy()];
+    let built = run(Path::new("."), env!("CARGO_BIN_EXE_tidemill"), &arguments);
+    assert!(built.contains("projection@0.2.0"), "{built}");
+}
+
 /// The customer pipeline in TypeScript, Go and Python leaves behind what the shop's, in Rust, does.
 #[tokio::test]
 async fn a_pipeline_in_three_languages_has_the_outcome_of_one_in_rust() {

@@ -11,7 +11,7 @@ use tidemill_core::config::RuntimeConfig;
 use tidemill_engine::{Engine, EngineOptions};
 use tidemill_toolchain::{Project, Sources};
 
-use super::{Output, compile, say, say_json};
+use super::{Output, USUAL_CONFIG, compile, say, say_json};
 use crate::exit::{self, Coded, Kind};
 use crate::workshop::{self, Installed};
 use crate::{app, files};
@@ -49,7 +49,7 @@ struct Place {
     config: Option<RuntimeConfig>,
 }
 
-pub(super) fn build(config: &Path, output: Output, args: Args) -> Result<ExitCode> {
+pub(super) fn build(config: Option<&Path>, output: Output, args: Args) -> Result<ExitCode> {
     let projects: Vec<Project> =
         args.projects.iter().map(|dir| Project::open(dir)).collect::<Result<_, _>>().coded(Kind::BadData)?;
     let place = Place::find(config, &projects, args.out)?;
@@ -96,7 +96,7 @@ pub(super) fn has_changed(project: &Project, before: &mut Sources) -> bool {
 // === impl Place ===
 
 impl Place {
-    fn find(config: &Path, projects: &[Project], out: Option<PathBuf>) -> Result<Self> {
+    fn find(config: Option<&Path>, projects: &[Project], out: Option<PathBuf>) -> Result<Self> {
         let config = match configuration(config, projects) {
             Some(path) => Some(files::load_config(&path)?.config),
             None => None,
@@ -166,11 +166,16 @@ fn short(digest: &str) -> &str {
     digest.get(.."sha256:".len() + 12).unwrap_or(digest)
 }
 
-/// The configuration that the projects belong to: the one that is named, else the nearest above the first of them.
-fn configuration(config: &Path, projects: &[Project]) -> Option<PathBuf> {
-    if config.is_file() {
-        return Some(config.to_owned());
+/// The configuration that the projects belong to: the one that is named, be it there or not; else the one here; else the nearest
+/// above the first of them.
+fn configuration(named: Option<&Path>, projects: &[Project]) -> Option<PathBuf> {
+    if let Some(named) = named {
+        return Some(named.to_owned());
+    }
+    let here = Path::new(USUAL_CONFIG);
+    if here.is_file() {
+        return Some(here.to_owned());
     }
     let dir = std::path::absolute(&projects.first()?.dir).ok()?;
-    dir.ancestors().map(|dir| dir.join("runtime.yaml")).find(|file| file.is_file())
+    dir.ancestors().map(|dir| dir.join(USUAL_CONFIG)).find(|file| file.is_file())
 }

@@ -61,6 +61,16 @@ fn no_configuration_says_what_to_do() {
 }
 
 #[test]
+fn a_build_takes_no_other_configuration_than_the_named_one() {
+    let home = home(MINIMAL);
+    home.write("handlers/one/go.mod", "module one\n");
+    let ran = home.run(&["build", "--config", "nowhere.yaml", "handlers/one"]);
+    assert_eq!(ran.code, 78, "{}", ran.err);
+    assert!(ran.err.contains("nowhere.yaml"), "{}", ran.err);
+    assert!(!home.path("handlers/one/build").exists(), "nothing is built");
+}
+
+#[test]
 fn a_server_that_is_not_there_is_code_69() {
     let text = format!("{MINIMAL}broker: {{ nats: {{ servers: [\"nats://127.0.0.1:9\"] }} }}\n");
     let ran = home(&text).run(&["run", "--until-idle"]);

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::Options;
 use crate::error::BuildError;
@@ -55,8 +55,8 @@ impl<'a> Bench<'a> {
 
     /// A run of a tool in the project's folder.
     pub(crate) fn step<A: AsRef<OsStr>>(&self, tool: &Found, arguments: impl IntoIterator<Item = A>) -> Step {
-        let mut command = Command::new(&tool.command[0]);
-        command.current_dir(&self.project.dir).stdin(Stdio::null()).args(&tool.command[1..]).args(arguments);
+        let mut command = tool.command_in(&self.project.dir);
+        command.args(arguments);
         let words = [command.get_program()].into_iter().chain(command.get_args());
         let shown: Vec<String> = words.map(|word| self.shown(word)).collect();
         Step { shown: shown.join(" "), command }

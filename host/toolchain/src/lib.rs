@@ -16,6 +16,7 @@
 
 mod bench;
 mod complete;
+mod entry;
 mod error;
 mod language;
 mod project;
@@ -49,8 +50,12 @@ pub struct Options<'a> {
 pub fn build(project: &Project, options: Options<'_>) -> Result<Vec<u8>, BuildError> {
     let bench = Bench::new(project, options);
     let component = match language::build(&bench)? {
-        Output::Component(component) => component,
+        Output::Component(component) => {
+            entry::check(&component, project)?;
+            component
+        }
         Output::Module(module) => {
+            entry::check(&module, project)?;
             bench.say("completing the component");
             complete::complete(&module, project.world())?
         }

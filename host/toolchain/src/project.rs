@@ -59,7 +59,13 @@ impl Project {
 
     /// What `plugin.yaml` says that it is for; a handler, where it says nothing.
     pub fn world(&self) -> World {
-        self.manifest.world
+        self.manifest.world.unwrap_or_default()
+    }
+
+    /// Whether another world than [`world`](Self::world) is as good: in Rust the code says by itself what it is, and plugin.yaml may
+    /// say nothing.
+    pub fn is_told_by_code(&self) -> bool {
+        self.manifest.world.is_none() && self.language == Language::Rust
     }
 }
 

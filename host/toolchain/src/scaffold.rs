@@ -1,8 +1,13 @@
 //! `tidemill new`: a project that builds, and whose test passes, at once. `tidemill init`: a folder in which it runs.
 //!
-//! Templates lie in `templates/LANGUAGE/KIND` and `templates/app`, as files of what is to be. `{{name}}` (`order-view`), `{{snake}}`
-//! (`order_view`) and `{{pascal}}` (`OrderView`) are replaced in their text and in their names. A name that would mean something
-//! where the template lies has `.in` behind it, which goes: `Cargo.toml.in`, `.gitignore.in`.
+//! Templates lie in `templates/LANGUAGE/KIND` and `templates/app`, as files of what is to be. `{{name}}` is what the plugin is called;
+//! `{{package}}` (`order-view`), `{{snake}}` (`order_view`) and `{{pascal}}` (`OrderView`) are what its package, its module and its
+//! type are called. They are replaced in the files' text and in their names. A name that would mean something where the template
+//! lies has `.in` behind it, which goes: `Cargo.toml.in`, `.gitignore.in`.
+//!
+//! A plugin may be called `2fa`, `json` or `type`, and no language takes all of these for a module or a type. Lists of what each
+//! language takes would have to follow it. So what is more than one word stays, and what is one word gets the kind behind it, as
+//! people name such things anyway (`json_handler`, `TypeHandler`): keywords, and the modules that everybody has, are one word.
 
 use std::fs;
 use std::io;
@@ -22,6 +27,21 @@ struct Templates;
 
 /// What `templates/app/runtime.yaml` calls the handler in it.
 const FIRST_HANDLER: &str = "order-check";
+
+/// The modules of more than one word that Python and componentize-py have: a module of a project that is called so would hide one.
+const PYTHON_MODULES: &[&str] = &[
+    "componentize_py_async_support",
+    "componentize_py_runtime",
+    "componentize_py_types",
+    "poll_loop",
+    "py_compile",
+    "pydoc_data",
+    "sre_compile",
+    "sre_constants",
+    "sre_parse",
+    "tidemill_entry",
+    "wit_world",
+];
 
 /// What a new plugin is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,14 +131,49 @@ impl NewProject {
     }
 
     fn named(&self, text: &str) -> String {
-        let snake = self.name.as_str().replace(['-', '.'], "_");
-        let capital = |word: &str| {
-            let mut letters = word.chars();
-            letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect::<String>()
-        };
-        let pascal: String = snake.split('_').map(capital).collect();
-        text.replace("{{name}}", self.name.as_str()).replace("{{snake}}", &snake).replace("{{pascal}}", &pascal)
+        let words = self.words();
+        text.replace("{{name}}", self.name.as_str())
+            .replace("{{package}}", &words.join("-"))
+            .replace("{{snake}}", &words.join("_"))
+            .replace("{{pascal}}", &pascal(&words))
     }
+
+    /// What packages, modules and types are called after: the words of the plugin's name, and more where these alone would not do.
+    fn words(&self) -> Vec<&str> {
+        let mut words: Vec<&str> = self.name.as_str().split('-').filter(|word| !word.is_empty()).collect();
+        let is_number = |word: &&str| word.starts_with(|first: char| first.is_ascii_digit());
+        if words.first().is_some_and(is_number) {
+            words.insert(0, "plugin");
+        }
+        if words.len() == 1 {
+            words.push(self.kind.word());
+        }
+        if self.is_taken(&words) {
+            words.insert(0, "plugin");
+        }
+        words
+    }
+
+    /// Whether something else is called so already: of Python's own modules, or in the template.
+    fn is_taken(&self, words: &[&str]) -> bool {
+        let names = [words.join("-"), words.join("_"), pascal(words)];
+        let is_module = self.language == Language::Python && PYTHON_MODULES.contains(&names[1].as_str());
+        let folder = format!("{}/{}/", self.language.word(), self.kind.word());
+        let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
+        is_module
+            || template(&folder).iter().any(|(_, text)| {
+                text.split(|letter| !is_part(letter)).any(|found| names.iter().any(|name| name == found))
+            })
+    }
+}
+
+/// `OrderView`.
+fn pascal(words: &[&str]) -> String {
+    let capital = |word: &&str| {
+        let (first, rest) = word.split_at(1);
+        first.to_ascii_uppercase() + rest
+    };
+    words.iter().map(capital).collect()
 }
 
 // === impl NewApp ===
@@ -184,7 +239,7 @@ mod tests {
                 );
                 for (path, text) in files {
                     let text = String::from_utf8(text).unwrap();
-                    for left in ["{{name}}", "{{snake}}", "{{pascal}}"] {
+                    for left in ["{{name}}", "{{package}}", "{{snake}}", "{{pascal}}"] {
                         assert!(!text.contains(left) && !path.to_string_lossy().contains(left), "{}", path.display());
                     }
                 }
@@ -206,6 +261,38 @@ mod tests {
                 let found = crate::Project::open(&project.dir).unwrap();
                 assert_eq!(found.language, language, "without plugin.yaml");
             }
+        }
+    }
+
+    #[test]
+    fn a_project_is_called_after_its_plugin_where_that_can_be_a_name() {
+        use Kind::{Handler, Projection};
+        use Language::{C, Go, JavaScript, Python, Rust};
+        for (kind, language, name, expected) in [
+            (Handler, Rust, "order-view", "order-view order_view OrderView"),
+            (Handler, Rust, "order-2", "order-2 order_2 Order2"),
+            (Handler, Rust, "2fa", "plugin-2fa plugin_2fa Plugin2fa"),
+            (Handler, Go, "2-3", "plugin-2-3 plugin_2_3 Plugin23"),
+            (Projection, Python, "json", "json-projection json_projection JsonProjection"),
+            (Handler, Python, "tidemill", "tidemill-handler tidemill_handler TidemillHandler"),
+            (Handler, Python, "py-compile", "plugin-py-compile plugin_py_compile PluginPyCompile"),
+            (Handler, Rust, "fn", "fn-handler fn_handler FnHandler"),
+            (Handler, Rust, "self", "self-handler self_handler SelfHandler"),
+            (Projection, Rust, "customer", "customer-projection customer_projection CustomerProjection"),
+            (Handler, Rust, "tidemill-sdk", "plugin-tidemill-sdk plugin_tidemill_sdk PluginTidemillSdk"),
+            (
+                Projection,
+                Rust,
+                "projection-harness",
+                "plugin-projection-harness plugin_projection_harness PluginProjectionHarness",
+            ),
+            (Handler, JavaScript, "esbuild", "esbuild-handler esbuild_handler EsbuildHandler"),
+            (Handler, C, "a--b-", "a-b a_b AB"),
+        ] {
+            let name = PluginName::try_new(name).unwrap();
+            let project = NewProject { kind, language, name, dir: PathBuf::new() };
+            assert_eq!(project.named("{{package}} {{snake}} {{pascal}}"), expected);
+            assert_eq!(project.named("{{name}}"), project.name.as_str(), "plugin.yaml says what was asked for");
         }
     }
 

@@ -1,8 +1,13 @@
 //! A program of somebody else's: where it is, which version it is, and how to get it.
+//!
+//! What stands in a project's folders is run, so it matters which folders those are: the project's, and the ones above it that
+//! belong to the same repository or application. Above these lies what others may have put there, as in `/tmp`.
 
 use std::env;
 use std::ffi::OsString;
 use std::fmt;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -13,22 +18,34 @@ use crate::error::BuildError;
 pub(crate) struct Tool {
     /// What people call it.
     pub(crate) name: &'static str,
-    /// Ways to call it; the first that is there is taken. The first word is a program, sought in the project's own folders
-    /// and on the `PATH`.
+    /// Ways to call it; the first that is there is taken. The first word is a program.
     pub(crate) commands: &'static [&'static [&'static str]],
+    /// Where a project may have one of its own, which goes before those on the `PATH`.
+    pub(crate) own: Own,
     /// What makes it print its version.
     pub(crate) version: &'static [&'static str],
+    /// Variables that it is run with, where the user has not set them.
+    pub(crate) environment: &'static [(&'static str, &'static str)],
     /// The oldest version that is known to work.
     pub(crate) at_least: Version,
     /// The one command that brings it.
     pub(crate) install: &'static str,
 }
 
+/// Who puts a tool into a project's folders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Own {
+    Nobody,
+    Npm,
+    Pip,
+}
+
 /// A tool on this machine.
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
-    /// The program and what comes before its own arguments.
+    /// The program, by its whole path, and what comes before its own arguments.
     pub(crate) command: Vec<OsString>,
+    environment: &'static [(&'static str, &'static str)],
 }
 
 /// `1.95.0`: what is not said is 0.
@@ -42,9 +59,9 @@ impl Tool {
     pub(crate) fn find(&self, dir: &Path, language: &'static str) -> Result<Found, BuildError> {
         let mut old = None;
         for command in self.commands {
-            let Some(program) = program(command[0], dir) else { continue };
-            let found = Found::new(program, &command[1..]);
-            let Some(version) = found.version(self.version) else { continue };
+            let Some(program) = program(command[0], self.own, dir) else { continue };
+            let found = Found::new(program, &command[1..], self.environment);
+            let Some(version) = found.version(self.version, dir) else { continue };
             if version >= self.at_least {
                 return Ok(found);
             }
@@ -68,24 +85,41 @@ impl Tool {
     }
 }
 
+// === impl Own ===
+
+impl Own {
+    /// The folder with programs, below one of the project's folders.
+    fn folder(self) -> Option<&'static str> {
+        match self {
+            Self::Nobody => None,
+            Self::Npm => Some("node_modules/.bin"),
+            Self::Pip => Some(".venv/bin"),
+        }
+    }
+}
+
 // === impl Found ===
 
 impl Found {
-    fn new(program: PathBuf, first: &[&str]) -> Self {
+    fn new(program: PathBuf, first: &[&str], environment: &'static [(&'static str, &'static str)]) -> Self {
         let first = first.iter().map(OsString::from);
-        Self { command: [program.into_os_string()].into_iter().chain(first).collect() }
+        Self { command: [program.into_os_string()].into_iter().chain(first).collect(), environment }
     }
 
+    /// A run of it in a project's folder.
+    pub(crate) fn command_in(&self, dir: &Path) -> Command {
+        let mut command = Command::new(&self.command[0]);
+        command.args(&self.command[1..]).current_dir(dir).stdin(Stdio::null());
+        command.envs(self.environment.iter().filter(|(name, _)| env::var_os(name).is_none()).copied());
+        command
+    }
+
+    /// Asked where it is going to work: a `rust-toolchain.toml` there, or an environment's settings, decide which version that is.
+    ///
     /// `None`: it cannot be started, fails, or prints no number. Such a program is as good as none: a launcher whose tool is
     /// not installed behaves like that.
-    fn version(&self, arguments: &[&str]) -> Option<Version> {
-        let output = Command::new(&self.command[0])
-            .args(&self.command[1..])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .ok()
-            .filter(|output| output.status.success())?;
+    fn version(&self, arguments: &[&str], dir: &Path) -> Option<Version> {
+        let output = self.command_in(dir).args(arguments).output().ok().filter(|output| output.status.success())?;
         let text = String::from_utf8_lossy(if output.stdout.is_empty() { &output.stderr } else { &output.stdout });
         Version::within(&text)
     }
@@ -119,13 +153,33 @@ impl fmt::Display for Version {
     }
 }
 
-/// Where a program is: what the project has installed for itself (npm's and Python's usual folders, here or further up), then
-/// the `PATH`.
-fn program(name: &str, dir: &Path) -> Option<PathBuf> {
-    let dir = std::path::absolute(dir).ok()?;
-    let own = dir.ancestors().flat_map(|dir| [dir.join("node_modules/.bin"), dir.join(".venv/bin")]);
+/// Where a program is: what the project has installed for itself, then the `PATH`.
+fn program(name: &str, own: Own, dir: &Path) -> Option<PathBuf> {
+    let own = own.folder().into_iter().flat_map(|folder| own_folders(dir).into_iter().map(move |dir| dir.join(folder)));
     let path = env::var_os("PATH").unwrap_or_default();
-    own.chain(env::split_paths(&path)).map(|dir| dir.join(name)).find(|file| file.is_file())
+    // It is run in the project's folder, and a relative `PATH` means this one.
+    let files = own.chain(env::split_paths(&path)).filter_map(|dir| std::path::absolute(dir.join(name)).ok());
+    files.into_iter().find(|file| is_program(file))
+}
+
+fn is_program(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// The folders in which what belongs to a project may be installed: its own, and those above it up to the root of its repository
+/// or the folder of its `runtime.yaml`, whichever is further up. Where there is neither, its own alone.
+///
+/// A folder of another user's, or one into which everybody may write, ends the search: a repository is not begun there.
+pub(crate) fn own_folders(dir: &Path) -> Vec<PathBuf> {
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let owner = fs::metadata(&dir).map(|meta| meta.uid()).ok();
+    let is_ours =
+        |dir: &&Path| fs::metadata(dir).is_ok_and(|meta| Some(meta.uid()) == owner && meta.mode() & 0o002 == 0);
+    let above: Vec<&Path> = dir.ancestors().skip(1).take_while(is_ours).collect();
+    let all: Vec<&Path> = [dir.as_path()].into_iter().chain(above).collect();
+    let top = |sign: &str| all.iter().position(|dir| dir.join(sign).exists());
+    let last = [".git", "runtime.yaml"].into_iter().filter_map(top).max().unwrap_or(0);
+    all[..=last].iter().map(|dir| (*dir).to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -152,7 +206,9 @@ mod tests {
     const SH: Tool = Tool {
         name: "a shell",
         commands: &[&["no-such-program-7c1"], &["sh", "-c"]],
+        own: Own::Nobody,
         version: &["echo 4.2"],
+        environment: &[],
         at_least: Version(4, 1, 0),
         install: "apt-get install dash",
     };
@@ -179,14 +235,74 @@ mod tests {
         assert!(matches!(silent, BuildError::MissingTool { .. }), "{silent}");
     }
 
+    /// A file that is a program, or not.
+    fn put(file: &Path, mode: u32) {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, "#!/bin/sh\necho 1.2.3\n").unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
     #[test]
     fn what_a_project_has_installed_goes_first() {
+        let root = tempfile::tempdir().unwrap();
+        let project = root.path().join("plugins/one");
+        fs::create_dir_all(&project).unwrap();
+        fs::write(root.path().join("runtime.yaml"), "version: 1\n").unwrap();
+        let (npm, pip) = (root.path().join("node_modules/.bin/sh"), project.join(".venv/bin/sh"));
+        put(&npm, 0o755);
+        put(&pip, 0o755);
+        assert_eq!(program("sh", Own::Npm, &project), Some(npm));
+        assert_eq!(program("sh", Own::Pip, &project), Some(pip));
+        let usual = program("sh", Own::Nobody, &project).unwrap();
+        assert!(!usual.starts_with(root.path()), "{}", usual.display());
+    }
+
+    #[test]
+    fn what_lies_above_what_belongs_to_the_project_is_not_run() {
+        let root = tempfile::tempdir().unwrap();
+        let project = root.path().join("app/plugins/one");
+        fs::create_dir_all(&project).unwrap();
+        let strange = root.path().join("node_modules/.bin/sh");
+        put(&strange, 0o755);
+        let found = || program("sh", Own::Npm, &project);
+        assert_ne!(found(), Some(strange.clone()), "nothing says where the application ends");
+        fs::write(root.path().join("app/runtime.yaml"), "version: 1\n").unwrap();
+        assert_ne!(found(), Some(strange.clone()), "it ends below");
+        fs::create_dir(root.path().join(".git")).unwrap();
+        assert_eq!(found(), Some(strange.clone()), "a repository holds both");
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+        assert_ne!(found(), Some(strange), "anybody could have put it there, and the repository, too");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_run_hides_no_program() {
         let project = tempfile::tempdir().unwrap();
-        let bin = project.path().join("node_modules/.bin");
-        std::fs::create_dir_all(&bin).unwrap();
-        std::os::unix::fs::symlink("/bin/sh", bin.join("sh")).unwrap();
-        let below = project.path().join("plugins/one");
-        std::fs::create_dir_all(&below).unwrap();
-        assert_eq!(program("sh", &below), Some(bin.join("sh")));
+        let file = project.path().join(".venv/bin/sh");
+        put(&file, 0o644);
+        let found = program("sh", Own::Pip, project.path()).unwrap();
+        assert!(found != file && is_program(&found), "{}", found.display());
+    }
+
+    #[test]
+    fn a_tool_is_asked_where_it_will_work() {
+        let project = tempfile::tempdir().unwrap();
+        fs::write(project.path().join("version"), "4.1.0\n").unwrap();
+        let tool = Tool { version: &["cat version"], ..SH };
+        tool.find(project.path(), "Shell").unwrap();
+        let other = tempfile::tempdir().unwrap();
+        tool.find(other.path(), "Shell").unwrap_err();
+    }
+
+    #[test]
+    fn a_tool_has_its_variables_unless_the_user_says_otherwise() {
+        let tool = Tool {
+            version: &["echo $TIDEMILL_TEST_7C1 0 $HOME"],
+            environment: &[("TIDEMILL_TEST_7C1", "9.1"), ("HOME", "9.2")],
+            ..SH
+        };
+        let found = tool.find(Path::new("."), "Shell").unwrap();
+        let printed = found.command_in(Path::new(".")).arg("echo $TIDEMILL_TEST_7C1 $HOME").output().unwrap();
+        let printed = String::from_utf8(printed.stdout).unwrap();
+        assert!(printed.starts_with("9.1 ") && !printed.contains("9.2"), "{printed}");
     }
 }

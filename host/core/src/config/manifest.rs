@@ -18,7 +18,8 @@ pub struct Manifest {
     pub name: Option<PluginName>,
     /// `None`: what the files of the project tell.
     pub language: Option<Language>,
-    pub world: World,
+    /// Left out: a handler, or whatever the code says it is.
+    pub world: Option<World>,
 }
 
 /// A language that plugins are built from.
@@ -77,7 +78,7 @@ impl From<File> for Manifest {
         Self {
             name: file.name.map(|at| at.value),
             language: file.language.map(|at| at.value.0),
-            world: file.world.map(|at| at.value.0).unwrap_or_default(),
+            world: file.world.map(|at| at.value.0),
         }
     }
 }
@@ -155,7 +156,7 @@ mod tests {
         let manifest = load("name: order-view\nlanguage: python\nworld: projection-with-queries\n").unwrap();
         assert_eq!(manifest.name.unwrap().as_str(), "order-view");
         assert_eq!(manifest.language, Some(Language::Python));
-        assert_eq!(manifest.world, World::ProjectionWithQueries);
+        assert_eq!(manifest.world, Some(World::ProjectionWithQueries));
     }
 
     #[test]

@@ -5,12 +5,15 @@ use std::ffi::OsStr;
 use super::Output;
 use crate::bench::Bench;
 use crate::error::BuildError;
-use crate::tool::{Tool, Version};
+use crate::tool::{Own, Tool, Version};
 
 const GO: Tool = Tool {
     name: "Go",
     commands: &[&["go"]],
+    own: Own::Pip,
     version: &["version"],
+    // Left to itself it would download the Go that a go.mod asks for. So it says which one that is, and builds nothing.
+    environment: &[("GOTOOLCHAIN", "local")],
     // The oldest that is still maintained. `go:wasmexport`, which the SDK needs, came a version earlier.
     at_least: Version(1, 25, 0),
     // Debian's is too old in every release so far.

@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 use super::Output;
 use crate::bench::Bench;
 use crate::error::BuildError;
-use crate::tool::{Tool, Version};
+use crate::tool::{Own, Tool, Version, own_folders};
 
 const NODE: Tool = Tool {
     name: "node",
     commands: &[&["node"], &["nodejs"]],
+    own: Own::Nobody,
     version: &["--version"],
+    environment: &[],
     at_least: Version(20, 0, 0),
     install: "nvm install --lts",
 };
@@ -23,7 +25,9 @@ const NODE: Tool = Tool {
 const ESBUILD: Tool = Tool {
     name: "esbuild",
     commands: &[&["esbuild"]],
+    own: Own::Npm,
     version: &["--version"],
+    environment: &[],
     // What knows the options that the SDK's build script uses.
     at_least: Version(0, 25, 0),
     install: INSTALL,
@@ -59,9 +63,7 @@ pub(super) fn build(bench: &Bench<'_>) -> Result<Output, BuildError> {
 
 /// Where the SDK is installed: for the project itself, or for what it is a part of.
 fn script(bench: &Bench<'_>) -> Result<PathBuf, BuildError> {
-    let dir = &bench.project.dir;
-    let dir = std::path::absolute(dir).map_err(|error| BuildError::Io { path: dir.clone(), error })?;
-    let found = dir.ancestors().map(|dir| dir.join(BUILD)).find(|script| script.is_file());
+    let found = own_folders(&bench.project.dir).into_iter().map(|dir| dir.join(BUILD)).find(|script| script.is_file());
     found.ok_or_else(|| BuildError::MissingPart {
         missing: format!("building {} needs the SDK, which is not installed", bench.project.language.title()),
         install: INSTALL.to_owned(),

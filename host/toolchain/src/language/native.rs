@@ -10,13 +10,16 @@ use std::path::{Path, PathBuf};
 
 use super::Output;
 use crate::bench::Bench;
+use crate::entry;
 use crate::error::BuildError;
-use crate::tool::{Tool, Version};
+use crate::tool::{Own, Tool, Version};
 
 const ZIG: Tool = Tool {
     name: "zig",
     commands: &[&["zig"], &["python3", "-m", "ziglang"]],
+    own: Own::Pip,
     version: &["version"],
+    environment: &[],
     // The native tests of a project in Zig pass structures by value to C, which 0.15 gets wrong without LLVM.
     at_least: Version(0, 16, 0),
     install: "python3 -m pip install ziglang==0.17.0",
@@ -117,8 +120,19 @@ pub(super) fn module(bench: &Bench<'_>, arguments: Vec<OsString>) -> Result<Outp
     all.extend([prefixed("-femit-bin=", &made), "--cache-dir".into(), bench.scratch()?.join("zig-cache").into()]);
     all.extend(target(bench));
     all.extend(arguments);
-    bench.run(bench.step(&zig, all))?;
+    bench
+        .run(bench.step(&zig, all))
+        .map_err(|error| if is_without_entry(&error) { entry::missing(bench.project) } else { error })?;
     bench.read(&made).map(Output::Module)
+}
+
+/// Whether all that is missing are the functions by which the SDK calls the plugin. Only the linker knows, and it only says so.
+fn is_without_entry(error: &BuildError) -> bool {
+    const ENTRIES: [&str; 3] = ["tidemill_handle", "tidemill_apply", "tidemill_query"];
+    let BuildError::Failed { output, .. } = error else { return false };
+    let mut undefined = output.lines().filter_map(|line| line.split_once("undefined symbol: "));
+    let is_entry = |(_, symbol): (&str, &str)| ENTRIES.contains(&symbol.trim());
+    undefined.next().is_some_and(is_entry) && undefined.all(is_entry)
 }
 
 /// What is compiled for, and how.

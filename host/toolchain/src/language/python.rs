@@ -7,7 +7,7 @@ use std::path::Path;
 use super::Output;
 use crate::bench::Bench;
 use crate::error::BuildError;
-use crate::tool::{Tool, Version};
+use crate::tool::{Own, Tool, Version};
 
 /// Looks for the SDK where the project's pyproject.toml says that modules are, and runs its `tidemill.build`.
 const FIND_SDK: &str = include_str!("python/find_sdk.py");
@@ -15,7 +15,9 @@ const FIND_SDK: &str = include_str!("python/find_sdk.py");
 const PYTHON: Tool = Tool {
     name: "Python",
     commands: &[&["python3"], &["python"]],
+    own: Own::Pip,
     version: &["--version"],
+    environment: &[],
     // The SDK's own syntax, and `tomllib`.
     at_least: Version(3, 11, 0),
     install: "sudo apt-get install python3 python3-venv",
@@ -24,7 +26,9 @@ const PYTHON: Tool = Tool {
 const COMPONENTIZE_PY: Tool = Tool {
     name: "componentize-py",
     commands: &[&["componentize-py"]],
+    own: Own::Pip,
     version: &["--version"],
+    environment: &[],
     // The generated classes that the SDK is written for.
     at_least: Version(0, 25, 0),
     install: SETUP,

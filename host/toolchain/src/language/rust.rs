@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Output;
 use crate::bench::Bench;
 use crate::error::BuildError;
-use crate::tool::{Found, Tool, Version};
+use crate::tool::{Found, Own, Tool, Version};
 
 const TARGET: &str = "wasm32-wasip2";
 
@@ -19,7 +19,9 @@ const SYSROOT: &str = "TIDEMILL_WASM_SYSROOT";
 const CARGO: Tool = Tool {
     name: "cargo",
     commands: &[&["cargo"]],
+    own: Own::Nobody,
     version: &["--version"],
+    environment: &[],
     // `wasm32-wasip2` became a target that makes components, and edition 2024 stable.
     at_least: Version(1, 85, 0),
     install: "rustup toolchain install stable",
