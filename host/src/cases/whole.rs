@@ -309,10 +309,11 @@ impl<'w> House<'w> {
     async fn came_out(&self, case: &Case, published: &BTreeSet<Origin>, routes: Value) -> Result<CameOut> {
         let (state, changed_state) = self.state(case).await?;
         let (documents, changed_documents) = self.documents(case);
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).iter().map(asked).collect();
         Ok(CameOut {
             outcomes: None,
             emits: self.emits(published).await?,
-            requests: self.requests.lock().unwrap_or_else(PoisonError::into_inner).iter().map(asked).collect(),
+            requests,
             state,
             documents,
             changed_state,

@@ -209,11 +209,11 @@ impl Args {
         match (admin, self.from_dlq, &self.from_stream) {
             (Some(admin), Some(id), _) => from_dlq(admin.as_ref(), id).await,
             (Some(admin), None, Some(place)) => from_stream(config, admin.as_ref(), place).await,
-            _ => self.from_file(config, plugin),
+            _ => self.event_of_file(config, plugin),
         }
     }
 
-    fn from_file(&self, config: &RuntimeConfig, plugin: Option<&PluginName>) -> Result<Found> {
+    fn event_of_file(&self, config: &RuntimeConfig, plugin: Option<&PluginName>) -> Result<Found> {
         let path = self.event.as_deref().unwrap_or(Path::new("-"));
         let subject = self.subject.as_deref().map(Subject::try_new).transpose().coded(Kind::BadData)?;
         let usual = || {

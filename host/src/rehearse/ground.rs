@@ -82,7 +82,7 @@ fn unavailable(error: &dyn std::fmt::Display) -> Failure {
 /// The state of a plugin that holds these values and no other.
 pub async fn state_space(plugin: &PluginName, values: Vec<(String, Bytes)>) -> Result<Arc<StateSpace>> {
     let broker = EmbeddedBroker::in_memory();
-    put_state(&*broker, plugin, values).await?;
+    put_state(&broker, plugin, values).await?;
     Ok(StateSpace::new(plugin.clone(), broker as Arc<dyn Admin>))
 }
 

@@ -16,10 +16,12 @@ use crate::guest::Guest;
 
 type Store<'a> = StoreContextMut<'a, Guest>;
 type Done = wasmtime::Result<()>;
+/// Offers the functions of an interface.
+type Offer = fn(LinkerInstance<'_, Guest>) -> Done;
 
 /// Offers everything in the contract, in each version.
 pub(super) fn contract(linker: &mut Linker<Guest>) -> Done {
-    let interfaces: [(&str, fn(LinkerInstance<'_, Guest>) -> Done); 7] = [
+    let interfaces: [(&str, Offer); 7] = [
         ("types", |_| Ok(())),
         ("emit", emit),
         ("state", state),
