@@ -104,6 +104,60 @@ fn begin(new: &New) {
     }
 }
 
+/// A new project without the line that makes it a handler: the file, what is taken out of it, what stands there instead, and what the
+/// author is told to write.
+struct Empty {
+    word: &'static str,
+    file: &'static str,
+    taken: &'static str,
+    instead: &'static str,
+    told: &'static str,
+}
+
+macro_rules! empty_projects {
+    ($($name:ident: $word:literal, $file:literal, $taken:literal => $instead:literal, $told:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            refuse(&Empty { word: $word, file: $file, taken: $taken, instead: $instead, told: $told });
+        }
+    )*};
+}
+
+empty_projects! {
+    rust_without_a_handler_is_told_what_to_write: "rust", "src/lib.rs", "tidemill_sdk::handler!(TwoParts);" => "", "`tidemill_sdk::handler!(MyHandler);`";
+    javascript_without_a_handler_is_told_what_to_write: "js", "src/index.js", "export default handler(" => "handler(", "`export default handler(";
+    python_without_a_handler_is_told_what_to_write: "python", "src/two_parts.py", "@handler\n" => "", "write `@handler` above";
+    go_without_a_handler_is_told_what_to_write: "go", "main.go", "func main() { handler.Handle(check) }" => "var _ = check\n\nfunc main() {}", "`func main() { handler.Handle(check) }`";
+    c_without_a_handler_is_told_what_to_write: "c", "src/two_parts.c", "tidemill_handle(" => "some_function(", "define `tm_outcome tidemill_handle(";
+    cpp_without_a_handler_is_told_what_to_write: "cpp", "src/two_parts.cpp", "tidemill_handle(" => "some_function(", "define `tm_outcome tidemill_handle(";
+    zig_without_a_handler_is_told_what_to_write: "zig", "src/main.zig", "tidemill.exportHandler(handle);" => "_ = handle;", "`comptime { tidemill.exportHandler(handle); }`";
+}
+
+fn refuse(empty: &Empty) {
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), env!("CARGO_BIN_EXE_tidemill"), &["new", "handler", "--lang", empty.word, "two-parts"]);
+    let project = dir.path().join("two-parts");
+    if empty.word == "js" {
+        run(&project, "sh", &["-c", "npm install"]);
+    }
+    let file = project.join(empty.file);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let without = text.replace(empty.taken, empty.instead);
+    assert_ne!(text, without);
+    let without =
+        if empty.word == "go" { without.replace("\t\"tidemill.dev/tidemill/handler\"\n", "") } else { without };
+    std::fs::write(&file, without).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_tidemill"))
+        .args(["build", "--out", "../plugins"])
+        .current_dir(&project)
+        .env_remove("CARGO_TARGET_DIR")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && told.contains(empty.told), "{told}");
+    assert!(!dir.path().join("plugins/two-parts.wasm").exists());
+}
+
 /// Runs a program to its end, which must be a good one, and answers what it printed.
 fn run(dir: &Path, program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program)

@@ -136,7 +136,7 @@ mod tests {
         for empty in ["(module)", "(component)", &inner] {
             assert_eq!(
                 said(empty, "handler").unwrap(),
-                "it builds, but there is no handler in it that a host could call: define `tm_outcome tidemill_handle(const tm_event *event, const tm_context *context)`"
+                "the code has no handler that a host could call; define `tm_outcome tidemill_handle(const tm_event *event, const tm_context *context)`"
             );
         }
     }
@@ -145,7 +145,7 @@ mod tests {
     fn what_is_of_the_other_kind_is_told_where_that_is_said() {
         assert_eq!(
             said(HANDLER, "projection").unwrap(),
-            "it is a handler, but a projection is expected: `world` in plugin.yaml says which of them it is"
+            "the code is a handler, but a projection is expected: `world` in plugin.yaml says which of them it is"
         );
     }
 

@@ -33,9 +33,9 @@ pub enum BuildError {
     NoSource { what: &'static str, dir: PathBuf, hint: String },
     #[error("`{}`: {error}", .path.display())]
     Io { path: PathBuf, error: io::Error },
-    #[error("it builds, but there is no {what} in it that a host could call: {hint}")]
+    #[error("the code has no {what} that a host could call; {hint}")]
     NoEntry { what: &'static str, hint: &'static str },
-    #[error("it is a {found}, but a {expected} is expected: `world` in plugin.yaml says which of them it is")]
+    #[error("the code is a {found}, but a {expected} is expected: `world` in plugin.yaml says which of them it is")]
     OtherEntry { found: &'static str, expected: &'static str },
     #[error(
         "the module cannot become a component of the world `{world}`: {why}; does the code export what the world asks for, and does `world` in plugin.yaml say what it is?"

@@ -55,11 +55,11 @@ const refused: Record<string, { files: Record<string, string>; options?: string[
   },
   "a module without a default export": {
     files: { "src/index.js": "export const handle = 1;" },
-    told: /^error: .*: expected the plugin to have a default export made by `handler`, found none\n$/,
+    told: /^error: .*: expected the plugin to have a default export made by `handler`, found none: write `export default handler\(.*`\n$/,
   },
   "a projection that is built as a handler": {
     files: { "src/index.js": 'import { projection } from "@tidemill/sdk"; export default projection(() => {});' },
-    told: /default export made by `handler`, found one made by `projection`/,
+    told: /default export made by `handler`, found one made by `projection`: `world` in plugin.yaml says which/,
   },
   "a projection without the queries that its world has": {
     files: { "src/index.js": 'import { projection } from "@tidemill/sdk"; export default projection(() => {});' },

@@ -45,6 +45,8 @@ function expected(role, plugin) {
     const found = plugin?.role;
     if (found === role)
         return plugin;
-    const instead = typeof found === "string" ? `one made by \`${found}\`` : "none";
+    const instead = typeof found === "string"
+        ? `one made by \`${found}\`: \`world\` in plugin.yaml says which of them it is`
+        : `none: write \`export default ${role}((event) => { … });\``;
     throw new TypeError(`expected the plugin to have a default export made by \`${role}\`, found ${instead}`);
 }

@@ -51,6 +51,9 @@ function run(plugin: Handler | Projection, event: Event, context: Context): void
 function expected(role: "handler" | "projection", plugin: unknown): unknown {
   const found = (plugin as { role?: unknown } | undefined)?.role;
   if (found === role) return plugin;
-  const instead = typeof found === "string" ? `one made by \`${found}\`` : "none";
+  const instead =
+    typeof found === "string"
+      ? `one made by \`${found}\`: \`world\` in plugin.yaml says which of them it is`
+      : `none: write \`export default ${role}((event) => { … });\``;
   throw new TypeError(`expected the plugin to have a default export made by \`${role}\`, found ${instead}`);
 }
