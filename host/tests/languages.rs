@@ -251,8 +251,10 @@ async fn stored_in(log: &Path, stream: &str) -> Vec<(String, String)> {
     loop {
         let stretch = reader.next(1000).await.unwrap();
         stored.extend(stretch.messages.iter().map(|it| {
-            let data: Value = serde_json::from_slice(&it.message.payload).unwrap();
-            (it.message.subject.to_string(), data.to_string())
+            // Some of what comes in is no JSON, on purpose.
+            let text = String::from_utf8_lossy(&it.message.payload).into_owned();
+            let data = serde_json::from_str(&text).map_or(text, |data: Value| data.to_string());
+            (it.message.subject.to_string(), data)
         }));
         if stretch.through >= stretch.last {
             stored.sort();
