@@ -226,6 +226,8 @@ async fn a_pipeline_in_three_languages_has_the_outcome_of_one_in_rust() {
         config.replace("../shop/schemas", &schemas.to_string_lossy()) + "\nbroker: { embedded: { dir: ./data } }\n";
     let config: String =
         config.lines().filter(|line| !line.contains("project:")).map(|line| format!("{line}\n")).collect();
+    // Of two customers with one address the first gets the account, so the order must be the same.
+    let config = config.replace("    handler:", "    max_in_flight: 1\n    handler:");
     let mut came = Vec::new();
     for home in [polyglot.path(), rust.path()] {
         std::fs::write(home.join("runtime.yaml"), &config).unwrap();
@@ -253,7 +255,11 @@ async fn stored_in(log: &Path, stream: &str) -> Vec<(String, String)> {
         stored.extend(stretch.messages.iter().map(|it| {
             // Some of what comes in is no JSON, on purpose.
             let text = String::from_utf8_lossy(&it.message.payload).into_owned();
-            let data = serde_json::from_str(&text).map_or(text, |data: Value| data.to_string());
+            let data = serde_json::from_str(&text).map_or(text, |mut data: Value| {
+                // Made from the event's sequence, and the step before handles events side by side.
+                data.as_object_mut().map(|members| members.remove("account_id"));
+                data.to_string()
+            });
             (it.message.subject.to_string(), data)
         }));
         if stretch.through >= stretch.last {
