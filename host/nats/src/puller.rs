@@ -143,6 +143,17 @@ impl Puller {
         }
     }
 
+    /// The same, and the server has heard of it: it has nobody any more to whom it could deliver what is given back.
+    pub(crate) async fn leave(&mut self) -> Result<(), BrokerError> {
+        if let Some(mut inbox) = self.inbox.take() {
+            // It is gone with the connection, if not by this.
+            inbox.messages.unsubscribe().await.ok();
+            self.connection.api::<serde_json::Value>("INFO", &json!({})).await?.ok();
+        }
+        self.close();
+        Ok(())
+    }
+
     /// Asks for `count` more messages.
     pub(crate) async fn ask(&mut self, lane: usize, count: usize) -> Result<(), BrokerError> {
         let Some(inbox) = &self.inbox else { return Ok(()) };

@@ -203,12 +203,15 @@ impl NatsSource {
     /// Gives back what was taken and not handed out, and asks for nothing more.
     pub(crate) async fn give_back(&self) -> Result<(), BrokerError> {
         let mut intake = self.intake.lock().await;
+        let mut replies = Vec::new();
         while let Some(message) = intake.puller.ready() {
-            if let Some(reply) = message.reply.filter(|reply| AckSubject::parse(reply).is_some()) {
-                self.connection.send(&reply, Bytes::from_static(b"-NAK")).await?;
-            }
+            replies.extend(message.reply.filter(|reply| AckSubject::parse(reply).is_some()));
         }
-        intake.puller.close();
+        // First, or the request that still stands at the server would get back what is given back.
+        intake.puller.leave().await?;
+        for reply in replies {
+            self.connection.send(&reply, Bytes::from_static(b"-NAK")).await?;
+        }
         while let Some(waiting) = intake.waiting.pop_front() {
             self.connection.send(ack_of(&waiting.delivery.receipt), Bytes::from_static(b"-NAK")).await?;
         }
