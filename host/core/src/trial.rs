@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::Probation;
+use crate::event::Event;
 use crate::failure::Failure;
 use crate::generation::{Generation, Vitals};
 
@@ -68,8 +69,11 @@ struct Evidence {
     /// Calls of the new build that say something about it.
     calls: u64,
     declined: u64,
-    /// Ids of events that it rejected and that the build before it handles. Such an event comes again and again; it counts once.
-    rejected: BTreeSet<String>,
+    /// Events that it rejected and about which the build before it was asked, by source and id. A rejected event comes again and
+    /// again; it is asked about, and counts, once.
+    asked: BTreeSet<(String, String)>,
+    /// Those of them that the build before it handles.
+    rejected: u64,
     /// Events that it broke on and that the build before it did not handle either, each as often as it was tried.
     undecided: u64,
     /// Events that it broke on and that the build before it handled.
@@ -85,8 +89,8 @@ const BROKEN_AT_ONCE: u64 = 3;
 /// More than one event in this many, and the build is rolled back.
 const TOLERATED_ONE_IN: u64 = 20;
 
-/// So many rejected events are remembered; more would say the same.
-const REJECTED_KEPT: usize = 1000;
+/// About so many rejected events the build before is asked; more would say the same.
+const MOST_ASKED: usize = 1000;
 
 /// Calls of both builds before their times are compared.
 const CALLS_TO_COMPARE: u64 = 20;
@@ -130,13 +134,18 @@ impl Trial {
         self.note(|evidence| evidence.declined += 1);
     }
 
+    /// Whether the build before is to be asked about an event that the new one rejected. Not twice: what it sends over HTTP leaves,
+    /// although its answer is thrown away.
+    pub(crate) fn asks_about(&self, event: &Event) -> bool {
+        let mut evidence = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
+        evidence.asked.len() < MOST_ASKED && evidence.asked.insert((event.source.clone(), event.id.clone()))
+    }
+
     /// The new build rejected an event that the build before it handles.
-    pub(crate) fn rejected(&self, event_id: &str, failure: &Failure) {
+    pub(crate) fn rejected(&self, failure: &Failure) {
         self.note(|evidence| {
             evidence.declined += 1;
-            if evidence.rejected.len() < REJECTED_KEPT {
-                evidence.rejected.insert(event_id.to_owned());
-            }
+            evidence.rejected += 1;
             evidence.first_rejected.get_or_insert_with(|| failure.text.clone());
         });
     }
@@ -215,10 +224,9 @@ impl Trial {
 
 /// What the evidence says; `None` while it is too early. `over`: nothing more will be seen.
 fn judge(evidence: &Evidence, new: Vitals, previous: Vitals, over: bool) -> Option<Standing> {
-    let &Evidence { calls, broken, undecided, .. } = evidence;
+    let &Evidence { calls, broken, undecided, rejected, .. } = evidence;
     let too_often = broken.saturating_mul(TOLERATED_ONE_IN) > calls;
     let handled = calls.saturating_sub(broken);
-    let rejected = evidence.rejected.len() as u64;
     let nothing_for_it = broken + undecided > 0 && calls == broken;
     let comparable = new.calls.min(previous.calls) >= CALLS_TO_COMPARE;
     let leaks = new.outgrown > 1 && new.per_instance() * 2 < CALLS_PER_INSTANCE.min(previous.per_instance());
@@ -332,8 +340,7 @@ mod tests {
 
     #[test]
     fn a_build_that_mostly_rejects_what_the_build_before_it_handles_is_rolled_back_in_the_end() {
-        let judged = |calls, rejected: u64, over| {
-            let rejected = (0..rejected).map(|number| format!("e-{number}")).collect();
+        let judged = |calls, rejected, over| {
             let evidence =
                 Evidence { calls, rejected, first_rejected: Some("no total".to_owned()), ..Evidence::default() };
             word(judge(&evidence, vitals(calls, 50, 0), vitals(1000, 50, 0), over))

@@ -55,9 +55,10 @@ async fn ask_on_trial<A: Asking>(asking: &A, trial: &Trial) -> Result<A::Answer,
         },
         Err(failure) if failure.kind == FailureKind::Rejected => {
             // What it would do is thrown away: the word of the new build stands, if the build itself does.
-            match asking.ask(&trial.previous).await {
-                Ok(_) => trial.rejected(&asking.event().id, &failure),
-                Err(_) => trial.declined(),
+            if trial.asks_about(asking.event()) && asking.ask(&trial.previous).await.is_ok() {
+                trial.rejected(&failure);
+            } else {
+                trial.declined();
             }
             Err(Failure { provisional: true, ..failure })
         }

@@ -198,6 +198,25 @@ async fn a_build_that_rejects_what_the_one_before_handles_is_rolled_back_and_dea
     assert_eq!(rig.dead_letters().await.len(), 0);
 }
 
+/// What a call sends over HTTP leaves, although its answer is thrown away.
+#[tokio::test(start_paused = true)]
+async fn the_build_before_is_asked_once_about_a_rejected_event_however_long_that_waits() {
+    let rig = rig().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&asked);
+    rig.serve(Build::Trusted(build("old", false, move |_| {
+        counting.fetch_add(1, SeqCst);
+        async { emits(vec![]) }.boxed()
+    })));
+    let trial = try_out(&rig, build("deaf", false, |_| async { failed(FailureKind::Rejected) }.boxed()));
+    rig.publish(&["a", "b"]).await;
+    sleep(PROBATION.time * 9 / 10).await;
+    assert_eq!((trial.standing(), asked.load(SeqCst)), (Standing::Open, 2));
+    assert!(matches!(trial.concluded().await, Standing::RolledBack(Grounds::Rejects { events: 2, .. })));
+    rig.settled().await;
+    assert_eq!(asked.load(SeqCst), 4, "and then it handles them");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_build_rejected_before_it_was_rolled_back_is_handled_by_the_one_before() {
     let rig = rig().await;
