@@ -18,7 +18,7 @@ use tidemill_nats::NatsBroker;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::candidate::Candidate;
-use crate::control::{self, Remote};
+use crate::control::Remote;
 use crate::exit::{self, Coded, Kind};
 use crate::provenance::Provenance;
 use crate::reload::{Reloader, Request};
@@ -61,7 +61,8 @@ impl App {
         let prepared = tokio::task::spawn_blocking(move || prepare(&file, compiler)).await;
         let (engine, provenance, candidate) = prepared.context("reading the configuration")??;
         let config = Arc::clone(&candidate.config);
-        let broker = connect_in_turn(&config).await?;
+        await_turn(&config).await;
+        let broker = connect(&config).await?;
         broker.provision(&config.streams).await.map_err(exit::broker)?;
         let supervisor = Supervisor::new(
             Arc::clone(&broker),
@@ -218,23 +219,16 @@ pub fn engine(config: &RuntimeConfig, compiler: Compiler) -> Result<Engine> {
     Engine::new(EngineOptions { compiler, cache_dir, ..EngineOptions::default() }).context("starting the Wasm engine")
 }
 
-/// Like [`connect`], for a host. A command that publishes or looks without a host holds the embedded log for a while, and would
-/// otherwise keep a host from starting, or from coming back after a crash.
-async fn connect_in_turn(config: &RuntimeConfig) -> Result<Arc<dyn Broker>> {
-    let begun = Instant::now();
-    loop {
-        let error = match connect(config).await {
-            Ok(broker) => return Ok(broker),
-            Err(error) => error,
-        };
-        let is_held = matches!(config.broker, BrokerConfig::Embedded { .. }) && exit::is_unavailable(&error);
-        let by_a_host = Remote::connect(control::socket_dir(config)).await.is_some();
-        if !is_held || by_a_host || begun.elapsed() > TURN {
-            return Err(error);
-        }
-        if begun.elapsed() < TURN_LOOK {
-            let error = exit::text(&error);
-            tracing::warn!(error, "Another command holds the embedded log; waiting for up to 30 s until it ends");
+/// A command that publishes or looks without a host holds the embedded log for a while, and would otherwise keep a host from starting,
+/// or from coming back after a crash. Another host is not waited for.
+async fn await_turn(config: &RuntimeConfig) {
+    let BrokerConfig::Embedded { dir } = &config.broker else { return };
+    let (begun, mut told) = (Instant::now(), false);
+    while EmbeddedBroker::is_held(dir) && begun.elapsed() < TURN && Remote::connect(dir).await.is_none() {
+        // A process that is just ending is no news.
+        if !told && begun.elapsed() > Duration::from_secs(1) {
+            tracing::warn!(dir = %dir.display(), "Another process holds the embedded log; waiting for up to 30 s until it ends");
+            told = true;
         }
         tokio::time::sleep(TURN_LOOK).await;
     }

@@ -52,6 +52,11 @@ impl EmbeddedBroker {
         directory::storage(dir).exists()
     }
 
+    /// Whether some process holds a directory at this moment: a host, or a command that works without one.
+    pub fn is_held(dir: &Path) -> bool {
+        directory::is_held(dir)
+    }
+
     /// The same broker on maps: for tests, also with a paused clock. Forgets everything at its end.
     pub fn in_memory() -> Arc<Self> {
         Self::in_memory_by(WallClock::System)

@@ -95,8 +95,17 @@ fn create(path: &Path) -> std::io::Result<()> {
     builder.create(path)
 }
 
+/// Whether some process holds the directory. Whoever takes it at this moment is not disturbed: it tries for a while.
+pub(crate) fn is_held(dir: &Path) -> bool {
+    File::open(lock_file(dir)).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+fn lock_file(dir: &Path) -> PathBuf {
+    dir.join("lock")
+}
+
 fn take_lock(dir: &Path) -> Result<File, BrokerError> {
-    let path = dir.join("lock");
+    let path = lock_file(dir);
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = file.map_err(|error| cannot(&path, "opened", &error))?;
     for attempt in 1.. {

@@ -1,5 +1,9 @@
 //! What a person gets from the command line when something is wrong.
 
+use std::time::{Duration, Instant};
+
+use tidemill_embedded::EmbeddedBroker;
+
 use crate::harness::{Home, On, root};
 
 const MINIMAL: &str = r#"version: 1
@@ -137,4 +141,46 @@ fn the_sample_of_the_repository_is_in_order() {
     assert_eq!(ran.code, 0, "{}", ran.err);
     let shown = home.json(&["config", "show", "--config", &sample]);
     assert_eq!(shown["routes"].as_array().unwrap().len(), 7);
+}
+
+#[test]
+fn a_host_waits_for_a_command_that_holds_the_embedded_log() {
+    let home = home(MINIMAL);
+    assert_eq!(home.run(&["run", "--until-idle"]).code, 0, "compiles, so that the next start comes to the log at once");
+    let held = EmbeddedBroker::open(&home.path(".tidemill")).unwrap();
+    let holding = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(4));
+        drop(held);
+    });
+    let ran = home.run(&["run", "--until-idle"]);
+    holding.join().unwrap();
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.err.contains("Another process holds the embedded log"), "{}", ran.err);
+}
+
+/// Waiting would not help.
+#[test]
+fn a_log_that_cannot_be_opened_is_refused_at_once() {
+    let home = home(&format!("{MINIMAL}broker: {{ embedded: {{ dir: ./data }} }}\n"));
+    home.write("data", "a file, and no folder");
+    let begun = Instant::now();
+    let ran = home.run(&["run", "--until-idle"]);
+    assert_eq!(ran.code, 69, "{}", ran.err);
+    assert!(begun.elapsed() < Duration::from_secs(25), "it was waited for something: {:?}", begun.elapsed());
+    assert!(!ran.err.contains("Another process holds"), "{}", ran.err);
+}
+
+#[test]
+fn a_list_of_dead_letters_that_is_cut_says_so() {
+    let home = home(MINIMAL);
+    let bad = |id: &str| {
+        ORDER.replace("\"id\":\"1\"", &format!("\"id\":\"{id}\"")).replace("\"total\":2000", "\"total\":\"much\"")
+    };
+    home.write("orders.jsonl", &format!("{}\n{}\n", bad("a"), bad("b")));
+    assert_eq!(home.run(&["run", "--feed", "orders.jsonl", "--until-idle"]).code, 0);
+    let more = "and there are more";
+    let cut = home.run(&["dlq", "list", "--limit", "1"]).out;
+    assert!(cut.contains(more) && cut.lines().count() == 3, "{cut}");
+    let whole = home.run(&["dlq", "list", "--limit", "2"]).out;
+    assert!(!whole.contains(more) && whole.lines().count() == 3, "{whole}");
 }
