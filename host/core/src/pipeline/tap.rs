@@ -31,6 +31,8 @@ struct Tap {
 pub(super) async fn run(route: Arc<Route>, places: Arc<Places>, work: Sender<Job>, mut stop: watch::Receiver<bool>) {
     let mut tap = Tap { route, places, work, aside: Vec::new() };
     let mut pause = FIRST_PAUSE;
+    // What kept an earlier run of the route from reading need not keep this one.
+    tap.route.stats.obstacle_is(None);
     while !*stop.borrow() {
         let pulled = tokio::select! {
             pulled = tap.pull() => pulled,

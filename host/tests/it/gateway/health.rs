@@ -105,5 +105,9 @@ fn a_route_whose_consumer_was_removed_is_not_ready() {
     let answer = until("not ready", || host.get("/readyz"), |answer| answer.status == 503);
     let reason = answer.json()["reasons"][0].as_str().unwrap().to_owned();
     assert!(reason.contains("cannot read events") && reason.contains("was removed while the route ran"), "{reason}");
+
+    // Routes that start anew make it anew.
+    home.configure(&config().replace("handler:", "max_in_flight: 9, handler:"));
+    until("ready again", || host.get("/readyz"), |answer| answer.status == 200);
     host.stop();
 }
