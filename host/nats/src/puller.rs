@@ -143,15 +143,17 @@ impl Puller {
         }
     }
 
-    /// The same, and the server has heard of it: it has nobody any more to whom it could deliver what is given back.
-    pub(crate) async fn leave(&mut self) -> Result<(), BrokerError> {
-        if let Some(mut inbox) = self.inbox.take() {
-            // It is gone with the connection, if not by this.
-            inbox.messages.unsubscribe().await.ok();
-            self.connection.api::<serde_json::Value>("INFO", &json!({})).await?.ok();
-        }
+    /// The same, when the server has heard of it: it has nobody any more to whom it could deliver what is given back. Answers what
+    /// had come and was not looked at.
+    pub(crate) async fn leave(&mut self) -> Result<Vec<Message>, BrokerError> {
+        let inbox = self.inbox.take();
         self.close();
-        Ok(())
+        let Some(Inbox { mut messages, .. }) = inbox else { return Ok(Vec::new()) };
+        // It fails only with the connection, and then the inbox is gone as well.
+        messages.drain().await.ok();
+        self.connection.api::<serde_json::Value>("INFO", &json!({})).await?.ok();
+        let ready = std::iter::from_fn(|| tokio::task::unconstrained(messages.next()).now_or_never().flatten());
+        Ok(ready.collect())
     }
 
     /// Asks for `count` more messages.

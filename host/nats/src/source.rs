@@ -203,13 +203,10 @@ impl NatsSource {
     /// Gives back what was taken and not handed out, and asks for nothing more.
     pub(crate) async fn give_back(&self) -> Result<(), BrokerError> {
         let mut intake = self.intake.lock().await;
-        let mut replies = Vec::new();
-        while let Some(message) = intake.puller.ready() {
-            replies.extend(message.reply.filter(|reply| AckSubject::parse(reply).is_some()));
-        }
         // First, or the request that still stands at the server would get back what is given back.
-        intake.puller.leave().await?;
-        for reply in replies {
+        let unseen = intake.puller.leave().await?;
+        let replies = unseen.into_iter().filter_map(|message| message.reply);
+        for reply in replies.filter(|reply| AckSubject::parse(reply).is_some()) {
             self.connection.send(&reply, Bytes::from_static(b"-NAK")).await?;
         }
         while let Some(waiting) = intake.waiting.pop_front() {
