@@ -89,3 +89,34 @@ fn everything_documented_is_exported_on_the_embedded_log() {
 fn everything_documented_is_exported_on_nats() {
     everything_documented_is_exported(On::Nats);
 }
+
+#[test]
+fn refused_files_are_counted_and_stay_counted() {
+    let config = r#"version: 1
+streams: [{ name: ORDERS, subjects: ["orders.>"] }, { name: FRAUD, subjects: ["fraud.>"] }]
+schemas: { on_missing: allow }
+http: { listen: "127.0.0.1:0" }
+routes: [{ name: fraud, source: { stream: ORDERS }, handler: fraud-check, emits: ["fraud.>"] }]
+"#;
+    let home = Home::new(On::Embedded, config);
+    home.install(&["fraud-check"]);
+    let host = home.start();
+    let counted = |count: usize| {
+        let sample = format!("\ntidemill_plugin_loads_total{{plugin=\"fraud-check\",result=\"refused\"}} {count}\n");
+        let metrics = host.get("/metrics").body;
+        assert!(metrics.contains(&sample), "{sample} in:\n{metrics}");
+    };
+    counted(0);
+    for (number, garbage) in ["one", "two"].into_iter().enumerate() {
+        home.put_plugin("fraud-check", garbage.as_bytes());
+        let digest = tidemill::plugins::Digest::of(garbage.as_bytes()).to_string();
+        host.until_plugin("refused", |plugin| {
+            plugin.refused.as_ref().is_some_and(|it| it.digest.as_ref() == Some(&digest))
+        });
+        counted(number + 1);
+    }
+    home.install(&["fraud-check"]);
+    host.until_plugin("the good one again", |plugin| plugin.refused.is_none());
+    counted(2);
+    host.stop();
+}

@@ -52,8 +52,14 @@ fn each_kind_of_bad_file_is_refused_with_its_sentence_and_the_old_build_goes_on(
     fs::rename(home.path("plugins/.incoming"), home.path("plugins/forward.wasm")).unwrap();
     refused("too large", None, "is larger than");
 
+    // Whoever asks is told, as long as such a file lies there, and a script can see it.
+    let asked = home.run(&["reload"]);
+    assert_eq!(asked.code, 1, "{}{}", asked.out, asked.err);
+    assert!(asked.out.contains("refused: forward: ") && asked.out.contains("is larger than"), "{}", asked.out);
+
     put(&home, &good("two"));
     host.until_plugin("a good one", serves(&good("two")));
+    assert_eq!(home.run(&["reload"]).code, 0);
     assert!(host.plugin().refused.is_none());
     let events = feed.stop();
     host.until_done("forward", events);
