@@ -6,8 +6,8 @@
 //! cargo bench -p tidemill --bench languages -- rust go 20000 # some languages, calls per round
 //! ```
 //!
-//! Two handlers. The small one is what `tidemill new handler` makes: it parses an order of 300 bytes, logs a line and emits an event.
-//! The large one is the scenario of `host/tests/languages`: it parses a payment of 300 bytes, adds up its items, reads and writes
+//! Two handlers. The small one is what `tidemill new handler` makes: it parses an order of 300 bytes, logs a line and emits an event;
+//! it is also called without the line, which the goals are about. The large one is the scenario of `host/tests/languages`: it parses a payment of 300 bytes, adds up its items, reads and writes
 //! state, logs a line and emits two events. Both are built by `tidemill build`.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark fails by panicking and answers by printing")]
@@ -22,7 +22,7 @@ mod whole;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use project::LANGUAGES;
+use project::{Built, LANGUAGES};
 
 /// What is called, and with what.
 #[derive(Clone, Copy)]
@@ -102,7 +102,7 @@ fn main() {
     let built: Vec<_> = languages.iter().map(|language| (*language, project::build(language))).collect();
     println!("| language | size | compile | start from the cache | instantiate | memory per instance |");
     println!("|---|---|---|---|---|---|");
-    for (language, (small, _)) in &built {
+    for (language, Built { small, .. }) in &built {
         let component = std::fs::read(small).unwrap();
         let calls::Start { compile, cached, instantiate, memory } = calls::start(&component);
         println!(
@@ -117,15 +117,20 @@ fn main() {
     let shop = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../plugins/fraud-check.wasm");
     let shop = calls::per_call(&SHOP, &std::fs::read(shop).unwrap(), calls);
     println!("\nthe shop's fraud-check: {} reused, {} with a fresh instance", shown(shop.reused), shown(shop.fresh));
+    if languages.contains(&"python") {
+        let bare = std::fs::read(project::build_bare_python()).unwrap();
+        println!("\nPython without the SDK: {} reused", shown(calls::per_call(&SMALL, &bare, calls).reused));
+    }
     println!(
-        "\n| language | small, reused | small, fresh instance | large, reused | small, events/s | large, events/s |"
+        "\n| language | no log line, reused | small, reused | small, fresh instance | large, reused | small, events/s | large, events/s |"
     );
-    println!("|---|---|---|---|---|---|");
-    for (language, (small, large)) in &built {
-        let [small, large] = [small, large].map(|path| std::fs::read(path).unwrap());
+    println!("|---|---|---|---|---|---|---|");
+    for (language, Built { small, silent, large }) in &built {
+        let [small, silent, large] = [small, silent, large].map(|path| std::fs::read(path).unwrap());
         let per_call = calls::per_call(&SMALL, &small, calls);
         println!(
-            "| {language} | {} | {} | {} | {:.0} | {:.0} |",
+            "| {language} | {} | {} | {} | {} | {:.0} | {:.0} |",
+            shown(calls::per_call(&SMALL, &silent, calls).reused),
             shown(per_call.reused),
             shown(per_call.fresh),
             shown(calls::per_call(&LARGE, &large, calls).reused),
