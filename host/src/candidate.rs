@@ -316,7 +316,21 @@ impl Judge<'_> {
             (1, _) => "route",
             _ => "routes",
         };
-        format!("error: plugin `{name}` of {noun} {}: {}", [routes, projections].concat().join(", "), refused.why)
+        let makes = self.what_makes(name).unwrap_or_default();
+        format!(
+            "error: plugin `{name}` of {noun} {}: {}{makes}",
+            [routes, projections].concat().join(", "),
+            refused.why
+        )
+    }
+
+    /// What to type where the file is only not built yet.
+    fn what_makes(&self, name: &PluginName) -> Option<String> {
+        let project = self.config.plugins.projects.get(name)?;
+        let is_missing = !self.provenance.folder.path(name).exists();
+        is_missing.then(|| {
+            format!("; `tidemill build {}` makes it, and `tidemill dev` whenever it is saved", project.display())
+        })
     }
 }
 

@@ -57,6 +57,8 @@ pub(crate) struct CallLog {
     tail: VecDeque<String>,
     tail_bytes: usize,
     panic: Option<String>,
+    /// The last line on standard error.
+    last_words: Option<String>,
     lines: Lines,
 }
 
@@ -82,6 +84,7 @@ impl SharedLog {
             tail: VecDeque::new(),
             tail_bytes: 0,
             panic: None,
+            last_words: None,
             lines: Lines::default(),
         })))
     }
@@ -104,6 +107,7 @@ impl CallLog {
         self.tail.clear();
         self.tail_bytes = 0;
         self.panic = None;
+        self.last_words = None;
     }
 
     /// Writes what standard output holds without a line end, and how much was dropped.
@@ -148,6 +152,11 @@ impl CallLog {
         self.panic.as_deref()
     }
 
+    /// What the guest wrote on standard error last.
+    pub(crate) fn last_words(&self) -> Option<&str> {
+        self.last_words.as_deref()
+    }
+
     /// The last lines of the call, oldest first.
     pub(crate) fn tail(&self) -> Vec<String> {
         self.tail.iter().cloned().collect()
@@ -167,6 +176,9 @@ impl CallLog {
     fn write_line(&mut self, level: Level, from: Voice, text: &str) {
         let text = clean_text(self.redacted(text.trim_end()).as_ref(), MAX_LINE_BYTES);
         self.notice_panic(level, &text);
+        if from == Voice::Stderr {
+            self.last_words = Some(text.clone());
+        }
         if self.sheet.is_some() || self.outlet.admits(level, &text) {
             self.publish(level, from, &text);
         } else {
@@ -182,13 +194,15 @@ impl CallLog {
         }
     }
 
-    /// Rust's own message on standard error has two lines: the place, then the words.
+    /// Rust's own message on standard error has two lines: the place, then the words. Zig's may have no place.
     fn notice_panic(&mut self, level: Level, text: &str) {
         if !matches!(level, Level::Warn | Level::Error) {
             return;
         }
         match &mut self.panic {
-            None if text.contains("panicked at ") => self.panic = Some(text.to_owned()),
+            None if text.contains("panicked at ") || text.starts_with("panicked: ") => {
+                self.panic = Some(text.to_owned())
+            }
             Some(place) if place.ends_with(':') => {
                 place.push(' ');
                 place.push_str(text);
@@ -373,13 +387,24 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_found_in_both_its_shapes() {
+    fn last_words_are_those_of_standard_error_in_this_call() {
+        let log = log();
+        log.lock().write_bytes(Stream::Err, b"starting\nAssertion failed: total > 0\n");
+        log.lock().write_bytes(Stream::Out, b"bye\n");
+        assert_eq!(log.lock().last_words(), Some("Assertion failed: total > 0"));
+        log.lock().begin(&RouteName::try_new("orders").unwrap(), "e-2", &Limits::default());
+        assert_eq!(log.lock().last_words(), None);
+    }
+
+    #[test]
+    fn a_panic_is_found_in_each_of_its_shapes() {
         for (stream_text, message) in [
             ("panicked at src/lib.rs:3:5: no total\n", "panicked at src/lib.rs:3:5: no total"),
             (
                 "thread '<unnamed>' panicked at src/lib.rs:3:5:\nno total\nnote: run with\n",
                 "thread '<unnamed>' panicked at src/lib.rs:3:5: no total",
             ),
+            ("panicked: integer overflow\n", "panicked: integer overflow"),
         ] {
             let log = log();
             log.lock().write_bytes(Stream::Err, stream_text.as_bytes());

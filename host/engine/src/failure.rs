@@ -166,8 +166,10 @@ pub(crate) fn explain(stop: Stop, phase: Phase<'_>, keeper: Keeper<'_>) -> Failu
         ),
         Stop::Failed(error) => match limiter.refusal() {
             Some(refusal) => Failure::new(FailureKind::OutOfMemory, refusal),
-            None => refusal(&error, limits)
-                .unwrap_or_else(|| Failure::new(FailureKind::Trap, trap::text(&error, log.panic_message()))),
+            None => refusal(&error, limits).unwrap_or_else(|| {
+                let text = trap::text(&error, log.panic_message(), log.last_words());
+                Failure::new(FailureKind::Trap, text)
+            }),
         },
     };
     told(failure, log)

@@ -45,6 +45,16 @@ fn a_missing_plugin_is_named_with_those_that_are_there() {
 }
 
 #[test]
+fn a_plugin_that_is_not_built_yet_is_named_with_what_builds_it() {
+    let config =
+        format!("{MINIMAL}plugins: {{ settings: {{ fraud-check: {{ project: ./handlers/fraud-check }} }} }}\n");
+    let home = Home::new(On::Embedded, &config);
+    let ran = home.run(&["run", "--until-idle"]);
+    assert_eq!(ran.code, 78, "{}", ran.err);
+    assert!(ran.err.contains("handlers/fraud-check` makes it, and `tidemill dev`"), "{}", ran.err);
+}
+
+#[test]
 fn what_is_no_component_is_refused_before_anything_starts() {
     let home = home(MINIMAL);
     for (bytes, says) in [(&b"\0asm\x01\0\0\0"[..], "component"), (b"hello", "component"), (b"", "component")] {

@@ -11,9 +11,9 @@ use crate::settings::WASM_STACK_BYTES;
 /// Frames that are shown.
 const MAX_FRAMES: usize = 10;
 
-/// How the functions are called that a Rust panic passes on its way out. They are the same for each panic and would push
-/// the frame that matters off the end.
-const PANIC_MACHINERY: [&str; 12] = [
+/// How the functions are called that a panic passes on its way out, in Rust and in Go. They are the same for each panic and would
+/// push the frame that matters off the end.
+const PANIC_MACHINERY: [&str; 14] = [
     "abort",
     "panic_abort::",
     "__rust_",
@@ -26,22 +26,32 @@ const PANIC_MACHINERY: [&str; 12] = [
     "core::option::unwrap_failed",
     "core::option::expect_failed",
     "core::result::unwrap_failed",
+    "runtime.",
+    "tidemill.dev_tidemill_internal_",
 ];
 
-pub(super) fn text(error: &wasmtime::Error, panic: Option<&str>) -> String {
+pub(super) fn text(error: &wasmtime::Error, panic: Option<&str>, last_words: Option<&str>) -> String {
     let mut text = match (panic, error.downcast_ref::<Trap>()) {
         (Some(message), _) => message.to_owned(),
+        // How C ends a program, after it has written why.
+        (None, Some(trap @ Trap::UnreachableCodeReached)) if let Some(words) = last_words => {
+            format!("the guest trapped: {}, after it wrote: {words}", named(*trap))
+        }
         (None, Some(Trap::StackOverflow)) => format!(
             "the guest's stack of {} MiB, the same for all plugins, is used up: a recursion without end, or too deep",
             WASM_STACK_BYTES >> 20
         ),
-        (None, Some(trap)) => format!("the guest trapped: {}", trap.to_string().trim_start_matches("wasm trap: ")),
+        (None, Some(trap)) => format!("the guest trapped: {}", named(*trap)),
         (None, None) => error.root_cause().to_string(),
     };
     if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
         append_frames(&mut text, backtrace);
     }
     text
+}
+
+fn named(trap: Trap) -> String {
+    trap.to_string().trim_start_matches("wasm trap: ").to_owned()
 }
 
 /// One line per frame: the function, and file and line where the component has debug information. The frames above the
@@ -52,7 +62,7 @@ fn append_frames(text: &mut String, backtrace: &WasmBacktrace) {
     let own = frames.iter().position(|frame| !is_machinery(frame.function)).unwrap_or(0);
     for frame in frames.iter().skip(own).take(MAX_FRAMES) {
         // Writing to a string cannot fail.
-        let _ = write!(text, "\n  at {}", clean_text(frame.function, MAX_LINE_BYTES));
+        let _ = write!(text, "\n  at {}", clean_text(shown(frame.function), MAX_LINE_BYTES));
         if let Some(place) = frame.place {
             let _ = write!(text, " ({})", clean_text(place, MAX_LINE_BYTES));
         }
@@ -86,6 +96,12 @@ fn frames(printed: &str) -> Vec<Frame<'_>> {
     frames
 }
 
+/// Without the module, where that has no name, and without what Go makes of type parameters.
+fn shown(function: &str) -> &str {
+    let function = function.strip_prefix("<unknown>!").unwrap_or(function);
+    function.split_once("_go.shape.").map_or(function, |(function, _)| function)
+}
+
 fn is_machinery(function: &str) -> bool {
     let function = function.rsplit_once('!').map_or(function, |(_, function)| function);
     PANIC_MACHINERY.iter().any(|machinery| function.starts_with(machinery))
@@ -116,5 +132,17 @@ mod tests {
             ]
         );
         assert!(is_machinery("guest!rust_panic") && !is_machinery("guest!handle"));
+        assert!(is_machinery("<unknown>!runtime.gopanic") && !is_machinery("<unknown>!main.record"));
+    }
+
+    #[test]
+    fn a_frame_is_shown_as_its_author_calls_it() {
+        for (function, expected) in [
+            ("guest!handle", "guest!handle"),
+            ("<unknown>!main.record", "main.record"),
+            ("<unknown>!main.main.Handle_go.shape.struct___ID_string__json___id____.func1", "main.main.Handle"),
+        ] {
+            assert_eq!(shown(function), expected);
+        }
     }
 }
