@@ -11,7 +11,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ use tidemill_core::port::{Admin, Broker, Call, CallSettings, Commit, Handler as 
 use tidemill_core::state::StateSpace;
 use tidemill_core::subject::SubjectPattern;
 use tidemill_embedded::EmbeddedBroker;
-use tidemill_engine::{Engine, EngineOptions, Plugin};
+use tidemill_engine::{Engine, EngineOptions, Level, LogLine, Performance, Plugin, Requests, Scene, Stage, Voice};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -38,20 +38,22 @@ struct Language {
     folder: &'static str,
     /// Whether what its `throw` raises is caught by the SDK, which then asks for a retry. Otherwise it is a trap.
     catches: bool,
+    /// What is told of the place that raised it.
+    place: &'static str,
 }
 
-const fn language(folder: &'static str, catches: bool) -> Language {
-    Language { folder, catches }
+const fn language(folder: &'static str, catches: bool, place: &'static str) -> Language {
+    Language { folder, catches, place }
 }
 
-const RUST: Language = language("rust", false);
-const JS: Language = language("js", true);
-const TS: Language = language("ts", true);
-const PYTHON: Language = language("python", true);
-const GO: Language = language("go", false);
-const C: Language = language("c", false);
-const CPP: Language = language("cpp", false);
-const ZIG: Language = language("zig", false);
+const RUST: Language = language("rust", false, "src/lib.rs:");
+const JS: Language = language("js", true, "at cause (src/index.js:");
+const TS: Language = language("ts", true, "at trouble (src/trouble.ts:");
+const PYTHON: Language = language("python", true, "File \"src/payments.py\", line ");
+const GO: Language = language("go", false, "at main.cause (payments.go:");
+const C: Language = language("c", false, "");
+const CPP: Language = language("cpp", false, "");
+const ZIG: Language = language("zig", false, "");
 
 /// What `tidemill new` is asked for, and how the project's tests are run: as it says itself.
 struct New {
@@ -329,6 +331,7 @@ async fn check(language: Language) {
         let what = format!("{}, event {at}: {data}", language.folder);
         rig.expect(&what, &data, expected).await;
     }
+    rig.says_and_keeps_what_all_do().await;
     rig.is_flat_over_ten_thousand_calls().await;
 }
 
@@ -341,12 +344,28 @@ fn build(language: &Language) -> PathBuf {
     out.join("payments.wasm")
 }
 
+fn event(sequence: u64, data: &Value) -> Event {
+    Event {
+        id: format!("e-{sequence}"),
+        source: "/shop".to_owned(),
+        kind: "PaymentRequested".to_owned(),
+        time: Some("2026-11-21T10:00:00Z".to_owned()),
+        subject: None,
+        datacontenttype: Some("application/json".to_owned()),
+        dataschema: None,
+        version: None,
+        extensions: vec![("correlationid".to_owned(), "c-1".to_owned())],
+        data: Bytes::from(data.to_string()),
+    }
+}
+
 /// A loaded plugin with its state.
 struct Rig {
     plugin: Arc<Plugin>,
     route: Arc<CallSettings>,
     space: Arc<StateSpace>,
     catches: bool,
+    place: &'static str,
     sequence: std::sync::atomic::AtomicU64,
 }
 
@@ -376,7 +395,8 @@ impl Rig {
             limits,
         };
         let space = StateSpace::new(name, EmbeddedBroker::in_memory() as Arc<dyn Admin>);
-        Self { plugin: Arc::new(plugin), route: Arc::new(route), space, catches: language.catches, sequence: 1.into() }
+        let Language { catches, place, .. } = *language;
+        Self { plugin: Arc::new(plugin), route: Arc::new(route), space, catches, place, sequence: 1.into() }
     }
 
     async fn expect(&self, what: &str, data: &Value, expected: Expected) {
@@ -414,24 +434,40 @@ impl Rig {
             FailureKind::Trap if !self.catches => {}
             kind => panic!("{what}: {kind:?}: {told}"),
         }
-        assert!(told.contains("boom"), "{what}: {told}");
+        assert!(failure.text.contains("boom"), "{what}: {told}");
+        assert!(told.contains(self.place), "{what}: {told}");
+    }
+
+    /// What is logged, and what is kept under which name: the same text and the same bytes in every language.
+    async fn says_and_keeps_what_all_do(&self) {
+        let space = StateSpace::new(self.route.plugin.clone(), EmbeddedBroker::in_memory() as Arc<dyn Admin>);
+        let (plugin, route) = (Arc::clone(&self.plugin), Arc::clone(&self.route));
+        let event = event(
+            1,
+            &json!({
+                "payment_id": "p-1", "account": "a-1", "amount": 1200,
+                "items": [{ "sku": "MUG", "quantity": 2, "unit_price": 600 }],
+            }),
+        );
+        let played = ENGINE.runtime().spawn(async move {
+            let scene = Scene { now: SystemTime::UNIX_EPOCH, seed: 1, requests: Requests::Refused };
+            let origin = Origin { stream: StreamName::try_new("PAYMENTS").unwrap(), sequence: 1 };
+            let state = Some(space.session());
+            let call = Call { event: &event, route: &route, attempt: 1, origin: &origin, state, documents: None };
+            Stage::new(plugin).call(&scene, call).await
+        });
+        let Performance { outcome, log, .. } = played.await.unwrap();
+        let text = "recorded a payment payment_id=p-1 balance=1200".to_owned();
+        assert_eq!(log, [LogLine { level: Level::Info, from: Voice::Log, text }]);
+        let kept = outcome.unwrap().state.unwrap();
+        let kept: Vec<_> = kept.writes().iter().map(|(key, value)| (key.as_str(), value.as_deref().unwrap())).collect();
+        assert_eq!(kept, [("balance/a-1", &b"1200"[..])]);
     }
 
     async fn call(&self, data: &Value, attempt: u32) -> Result<Effects, Failure> {
         let sequence = self.sequence.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let origin = Origin { stream: StreamName::try_new("PAYMENTS").unwrap(), sequence };
-        let event = Event {
-            id: format!("e-{sequence}"),
-            source: "/shop".to_owned(),
-            kind: "PaymentRequested".to_owned(),
-            time: Some("2026-11-21T10:00:00Z".to_owned()),
-            subject: None,
-            datacontenttype: Some("application/json".to_owned()),
-            dataschema: None,
-            version: None,
-            extensions: vec![("correlationid".to_owned(), "c-1".to_owned())],
-            data: Bytes::from(data.to_string()),
-        };
+        let event = event(sequence, data);
         let (plugin, route, session) = (Arc::clone(&self.plugin), Arc::clone(&self.route), self.space.session());
         let committed = origin.clone();
         // Guests run on their own threads, here as in a host.
