@@ -43,7 +43,19 @@ impl Schema {
     /// Checks the server, and makes what is missing. Several hosts may do so at once.
     pub(crate) async fn prepare(&self, session: &Session) -> Result<(), StoreError> {
         check_server(session).await?;
-        let found = self.make(session).await.map_err(|error| problem(&error))?;
+        self.check_format(self.make(session).await.map_err(|error| problem(&error))?)
+    }
+
+    /// Whether a host has made it. Makes nothing.
+    pub(crate) async fn is_there(&self, session: &Session) -> Result<bool, StoreError> {
+        check_server(session).await?;
+        match self.found(session).await.map_err(|error| problem(&error))? {
+            Some(found) => self.check_format(found).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    fn check_format(&self, found: i32) -> Result<(), StoreError> {
         if found == FORMAT {
             return Ok(());
         }
@@ -62,13 +74,25 @@ impl Schema {
         if exists.is_none() {
             session.run(&format!("CREATE SCHEMA \"{}\"", self.0)).await?;
         }
+        let found = match self.found(session).await? {
+            Some(found) => found,
+            None => {
+                session.run(&self.definition()).await?;
+                FORMAT
+            }
+        };
+        session.run("COMMIT").await?;
+        Ok(found)
+    }
+
+    /// The format of what is there.
+    async fn found(&self, session: &Session) -> Result<Option<i32>, Error> {
         let table = "SELECT 1 FROM pg_tables WHERE schemaname = $1 AND tablename = 'format'";
         if session.row(table, &[&self.0]).await?.is_none() {
-            session.run(&self.definition()).await?;
+            return Ok(None);
         }
         let found = session.row(&format!("SELECT number FROM {}", self.table("format")), &[]).await?;
-        session.run("COMMIT").await?;
-        found.map_or(Ok(0), |row| row.try_get(0))
+        found.map_or(Ok(0), |row| row.try_get(0)).map(Some)
     }
 
     fn definition(&self) -> String {

@@ -59,12 +59,30 @@ impl PostgresStore {
     ///
     /// `Unavailable` if the server cannot be reached now, `Refused` if it, or the address, will not do.
     pub async fn connect(config: &PostgresConfig) -> Result<Arc<Self>, StoreError> {
+        let store = Self::new(config)?;
+        store.bounded(store.begin()).await?;
+        Ok(Arc::new(store))
+    }
+
+    /// Connects and checks the server, to read what a host keeps there; `None` where there is nothing. Makes nothing, so that
+    /// whoever only looks needs no right to.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_to_existing(config: &PostgresConfig) -> Result<Option<Arc<Self>>, StoreError> {
+        let store = Self::new(config)?;
+        let is_there = store.bounded(store.find()).await?;
+        Ok(is_there.then(|| Arc::new(store)))
+    }
+
+    fn new(config: &PostgresConfig) -> Result<Self, StoreError> {
         // Longer than the lease, so that a slow server is not taken for a dead one before another host may take over.
         let patience = config.lease * 3;
         let address = Arc::new(Address::parse(config.url.reveal(), patience)?);
         let tls = Tls::new(&address.trust)?;
         let sessions = |settings, count| Sessions::new(Arc::clone(&address), tls.clone(), settings, count);
-        let store = Self {
+        Ok(Self {
             schema: Schema::new(&config.schema),
             lease: config.lease,
             patience,
@@ -72,9 +90,14 @@ impl PostgresStore {
             renewals: sessions(fold_settings(config.lease, patience), RENEWALS),
             questions: sessions(question_settings(), QUESTIONS),
             copies: Mutex::default(),
-        };
-        store.bounded(store.begin()).await?;
-        Ok(Arc::new(store))
+        })
+    }
+
+    async fn find(&self) -> Result<bool, StoreError> {
+        let session = self.folds.take().await?;
+        let is_there = self.schema.is_there(&session).await?;
+        session.keep();
+        Ok(is_there)
     }
 
     async fn begin(&self) -> Result<(), StoreError> {

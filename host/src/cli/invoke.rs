@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use tidemill_core::config::{ReadModelsConfig, RuntimeConfig};
+use tidemill_core::config::RuntimeConfig;
 use tidemill_core::dead_letter::DeadLetter;
 use tidemill_core::failure::{Blame, FailureKind};
 use tidemill_core::name::{PluginName, StreamName};
@@ -312,9 +312,6 @@ async fn documents(config: &RuntimeConfig, part: &Part) -> Result<invoke::Live> 
     if let Some(remote) = Remote::connect(control::socket_dir(config)).await {
         return Ok(invoke::Live::Host(Arc::new(remote)));
     }
-    match &config.read_models {
-        // To look must not make one.
-        ReadModelsConfig::Sqlite { dir } if !dir.exists() => Ok(invoke::Live::None),
-        read_models => Ok(invoke::Live::Store(stores::open(read_models).await.coded(Kind::Unavailable)?)),
-    }
+    let store = stores::open_existing(&config.read_models).await.coded(Kind::Unavailable)?;
+    Ok(store.map_or(invoke::Live::None, invoke::Live::Store))
 }

@@ -57,3 +57,21 @@ async fn a_schema_of_another_version_is_refused_and_left_alone() {
 async fn a_schema_may_have_the_name_of_a_word() {
     connect(&config_in(&Server::shared().url(), "select")).await;
 }
+
+#[tokio::test]
+async fn whoever_only_looks_makes_nothing() {
+    let server = Server::shared();
+    let raw = server.raw().await;
+    let config = config(&server.url());
+    let made = async || {
+        let sql = "SELECT 1 FROM pg_namespace WHERE nspname = $1";
+        !raw.query(sql, &[&config.schema]).await.unwrap().is_empty()
+    };
+    assert!(PostgresStore::connect_to_existing(&config).await.unwrap().is_none());
+    assert!(!made().await);
+    connect(&config).await;
+    assert!(PostgresStore::connect_to_existing(&config).await.unwrap().is_some());
+    assert!(made().await);
+    raw.batch_execute(&format!("UPDATE \"{}\".format SET number = 99", config.schema)).await.unwrap();
+    assert!(matches!(PostgresStore::connect_to_existing(&config).await, Err(StoreError::Refused(_))));
+}
