@@ -130,3 +130,14 @@ test("TypeScript is checked against the declarations of the SDK, themselves incl
   const { code, stderr } = await build(folder);
   assert.deepEqual([code, stderr], [0, ""]);
 });
+
+test("JavaScript whose editor would underline it builds", async (t) => {
+  const folder = project(t, {
+    "src/index.js": `import { handler } from "@tidemill/sdk";
+      const total = (order) => order.net + order.tax;
+      export default handler((event) => { if (total(event.data) < 0) throw new Error("negative"); });`,
+    "jsconfig.json": '{ "compilerOptions": { "module": "nodenext", "target": "es2023", "checkJs": true, "strict": true } }',
+  });
+  const { code, stderr } = await build(folder);
+  assert.deepEqual([code, stderr], [0, ""]);
+});

@@ -1,5 +1,5 @@
 /**
- * The types of a project, where it wants them checked: it has TypeScript installed, and a tsconfig.json or jsconfig.json.
+ * The types of a project, where it wants them checked: it has TypeScript installed, and a tsconfig.json.
  *
  * @module
  */

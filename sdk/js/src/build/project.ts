@@ -13,8 +13,8 @@ import { Problem } from "./problem.ts";
 /** Where the plugin's module is looked for, unless `main` in package.json says. */
 const ENTRIES = ["src/index.ts", "src/index.js", "index.ts", "index.js"];
 
-/** The lists that TypeScript keeps to, and whose presence means that it is wanted. */
-const CONFIGURATIONS = ["tsconfig.json", "jsconfig.json"];
+/** What TypeScript keeps to, and whose presence means that it is wanted. A jsconfig.json is the editor's: what it underlines need not be a mistake. */
+const CONFIGURATION = "tsconfig.json";
 
 export class Project {
   readonly folder: string;
@@ -37,7 +37,7 @@ export class Project {
 
   /** What TypeScript is to check, if anything. */
   get configuration(): string | undefined {
-    return CONFIGURATIONS.find((name) => existsSync(join(this.folder, name)));
+    return existsSync(join(this.folder, CONFIGURATION)) ? CONFIGURATION : undefined;
   }
 
   /** A tool that the project depends on. It is looked for from the project, because the SDK has none of its own. */
