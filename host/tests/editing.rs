@@ -71,6 +71,22 @@ fn a_first_build_that_fails_is_waited_for() {
 }
 
 #[test]
+fn a_tool_that_comes_while_dev_waits_for_it_is_noticed() {
+    let (_dir, shop) = application();
+    let tools = shop.join("tools");
+    fs::create_dir(&tools).unwrap();
+    let zig = Command::new("sh").args(["-c", "command -v zig"]).output().unwrap().stdout;
+    let zig = PathBuf::from(String::from_utf8(zig).unwrap().trim());
+    let mut command = tidemill(&shop, &["dev"]);
+    let dev = Running::of(command.env("PATH", &tools));
+    dev.until("There is no earlier build; waiting for a change", 1);
+    dev.until("needs zig", 1);
+    std::os::unix::fs::symlink(zig, tools.join("zig")).unwrap();
+    dev.until("Tidemill is ready", 1);
+    dev.stop();
+}
+
+#[test]
 fn a_configuration_without_projects_is_told_how_to_name_one() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("runtime.yaml"), "version: 1\n").unwrap();
@@ -146,7 +162,10 @@ struct Running {
 
 impl Running {
     fn start(dir: &Path, arguments: &[&str]) -> Self {
-        let mut command = tidemill(dir, arguments);
+        Self::of(&mut tidemill(dir, arguments))
+    }
+
+    fn of(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let printed = Arc::default();
         collect(child.stdout.take().unwrap(), &printed);

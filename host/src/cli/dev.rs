@@ -11,7 +11,7 @@ use std::thread;
 use anyhow::{Context, Result, anyhow};
 use tidemill_core::config::RuntimeConfig;
 use tidemill_engine::Engine;
-use tidemill_toolchain::{Project, Sources};
+use tidemill_toolchain::{Project, Sources, missing_tools};
 
 use super::build::{self, LOOK};
 use super::{Output, compile, run};
@@ -33,8 +33,21 @@ struct Builder {
     text: String,
     config: RuntimeConfig,
     engine: Engine,
-    projects: Vec<(Project, Sources)>,
+    projects: Vec<Followed>,
 }
+
+/// A project, and what would be a reason to build it again.
+struct Followed {
+    project: Project,
+    /// As they were when it was built.
+    sources: Sources,
+    /// How many tools were missing when that failed.
+    lacks: usize,
+    looks: u32,
+}
+
+/// Every so many looks is looked for tools: they are asked for their versions, which starts processes.
+const LOOKS_PER_TOOLS: u32 = 10;
 
 pub(super) async fn dev(path: &Path, args: Args) -> Result<ExitCode> {
     let file = path.to_owned();
@@ -72,15 +85,16 @@ impl Builder {
         }
         self.text = text;
         let Ok(projects) = projects(&self.path, &config) else { return };
-        let before = std::mem::take(&mut self.projects);
+        let mut before = std::mem::take(&mut self.projects);
         self.config = config;
-        for (project, sources) in projects {
-            let known = before.iter().find(|(known, _)| known.name == project.name && known.dir == project.dir);
-            let is_new = known.is_none();
-            let sources = known.map_or(sources, |(_, sources)| sources.clone());
-            self.projects.push((project, sources));
-            if is_new {
-                self.build(self.projects.len() - 1);
+        for named in projects {
+            let is_same = |it: &Followed| it.project.name == named.project.name && it.project.dir == named.project.dir;
+            match before.iter().position(is_same) {
+                Some(known) => self.projects.push(before.swap_remove(known)),
+                None => {
+                    self.projects.push(named);
+                    self.build(self.projects.len() - 1);
+                }
             }
         }
     }
@@ -90,8 +104,8 @@ impl Builder {
     fn first(&mut self) {
         for at in 0..self.projects.len() {
             while !self.build(at) && !self.is_there(at) {
-                tracing::info!(plugin = %self.projects[at].0.name, "There is no earlier build; waiting for a change");
-                while !self.has_changed(at) {
+                tracing::info!(plugin = %self.projects[at].project.name, "There is no earlier build; waiting for a change");
+                while !self.projects[at].has_changed() {
                     thread::sleep(LOOK);
                 }
             }
@@ -103,44 +117,54 @@ impl Builder {
             thread::sleep(LOOK);
             self.follow();
             for at in 0..self.projects.len() {
-                if self.has_changed(at) {
+                if self.projects[at].has_changed() {
                     self.build(at);
                 }
             }
         }
     }
 
-    fn has_changed(&mut self, at: usize) -> bool {
-        let (project, before) = &mut self.projects[at];
-        build::has_changed(project, before)
-    }
-
     fn is_there(&self, at: usize) -> bool {
-        self.config.plugins.dir.join(format!("{}.wasm", self.projects[at].0.name)).is_file()
+        self.config.plugins.dir.join(format!("{}.wasm", self.projects[at].project.name)).is_file()
     }
 
     /// Whether it was built and installed.
-    fn build(&self, at: usize) -> bool {
-        let (project, _) = &self.projects[at];
+    fn build(&mut self, at: usize) -> bool {
+        let Followed { project, lacks, .. } = &mut self.projects[at];
         let settings = self.config.plugins.of(&project.name);
         let progress = |step: &str| tracing::info!(plugin = %project.name, step, "Building");
         match workshop::build(project, &self.engine, &settings, &self.config.plugins.dir, true, &progress) {
             Ok(installed) => {
                 tracing::info!(plugin = %project.name, "{}", build::sentence(&installed));
+                *lacks = 0;
                 true
             }
             Err(error) => {
                 // As it is, with the lines that the compiler printed: a field of a log line would hide them.
                 exit::report(&error);
                 tracing::error!(plugin = %project.name, "Not built; what runs goes on");
+                *lacks = missing_tools(project).len();
                 false
             }
         }
     }
 }
 
+// === impl Followed ===
+
+impl Followed {
+    /// Whether building it may end otherwise than it did: its sources have changed, or a tool has come that was missing.
+    fn has_changed(&mut self) -> bool {
+        self.looks = self.looks.wrapping_add(1);
+        let has_tools = self.lacks > 0
+            && self.looks.is_multiple_of(LOOKS_PER_TOOLS)
+            && missing_tools(&self.project).len() < self.lacks;
+        build::has_changed(&self.project, &mut self.sources) || has_tools
+    }
+}
+
 /// The projects that the configuration names, and how they are now.
-fn projects(path: &Path, config: &RuntimeConfig) -> Result<Vec<(Project, Sources)>> {
+fn projects(path: &Path, config: &RuntimeConfig) -> Result<Vec<Followed>> {
     let named = &config.plugins.projects;
     if named.is_empty() {
         let text = format!(
@@ -154,7 +178,7 @@ fn projects(path: &Path, config: &RuntimeConfig) -> Result<Vec<(Project, Sources
         let mut project = Project::open(dir)?;
         project.name = name.clone();
         let sources = Sources::look(&project.dir);
-        Ok((project, sources))
+        Ok(Followed { project, sources, lacks: 0, looks: 0 })
     });
     opened.collect::<Result<_>>().coded(Kind::BadConfiguration)
 }
