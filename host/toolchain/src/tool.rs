@@ -261,7 +261,7 @@ pub(crate) fn own_folders(dir: &Path) -> Vec<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[test]
@@ -337,7 +337,7 @@ mod tests {
     }
 
     /// Another process writes it: what this one has open for writing, a child of another test's may hold, and it could not be run.
-    fn write_program(file: &Path, text: &str) {
+    pub(crate) fn write_program(file: &Path, text: &str) {
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         let script = r#"printf %s "$1" >"$0" && chmod 755 "$0""#;
         assert!(Command::new("sh").args(["-c", script]).arg(file).arg(text).status().unwrap().success());
