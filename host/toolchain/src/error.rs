@@ -1,28 +1,37 @@
 //! Why there is no component.
 
+use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use crate::tool::Version;
 
 /// Why a project could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    #[error("building {language} needs {tool}, which is not there; this gets it:\n    {install}")]
-    MissingTool { language: &'static str, tool: String, install: &'static str },
-    #[error(
-        "building {language} needs {tool} {expected} or newer, and `{command}` is {found}; this gets it:\n    {install}"
-    )]
+    #[error("building {language} needs {tool} {expected} or newer, which is not there; {remedy}")]
+    MissingTool { language: &'static str, tool: &'static str, expected: Version, remedy: Box<Remedy> },
+    #[error("building {language} needs {tool} {expected} or newer, and `{command}` is {found}; {remedy}")]
     OldTool {
         language: &'static str,
         tool: &'static str,
         command: String,
         found: Version,
         expected: Version,
-        install: &'static str,
+        remedy: Box<Remedy>,
     },
-    #[error("{missing}; this gets it:\n    {install}")]
-    MissingPart { missing: String, install: String },
+    /// It is there, and nobody would find out why it does not run if it were told as missing.
+    #[error("building {language} needs {tool} {expected} or newer, and `{}` {why}; {remedy}", .program.display())]
+    BrokenTool {
+        language: &'static str,
+        tool: &'static str,
+        expected: Version,
+        program: PathBuf,
+        why: String,
+        remedy: Box<Remedy>,
+    },
+    #[error("{missing}; {remedy}")]
+    MissingPart { missing: String, remedy: Box<Remedy> },
     #[error("`{command}` failed{}", indented(.output))]
     Failed { command: String, output: String },
     #[error("`{command}` could not be started: {error}")]
@@ -43,6 +52,33 @@ pub enum BuildError {
     NotThisWorld { world: &'static str, why: String },
     #[error("what the tools built is damaged: {0}")]
     Damaged(String),
+}
+
+/// The one command that helps, and where to type it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remedy {
+    pub command: String,
+    /// The folder, as whoever asked for the build called it. `None`: anywhere.
+    pub dir: Option<PathBuf>,
+}
+
+// === impl Remedy ===
+
+impl Remedy {
+    /// Boxed, because every result of a build has room for an error.
+    pub(crate) fn new(command: impl Into<String>, dir: Option<&Path>) -> Box<Self> {
+        Box::new(Self { command: command.into(), dir: dir.map(Path::to_owned) })
+    }
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_here = |dir: &&PathBuf| dir.components().all(|part| part == Component::CurDir);
+        match self.dir.as_ref().filter(|dir| !is_here(dir)) {
+            Some(dir) => write!(f, "in `{}` this gets it:\n    {}", dir.display(), self.command),
+            None => write!(f, "this gets it:\n    {}", self.command),
+        }
+    }
 }
 
 /// What a tool printed, set off from the sentence before it.

@@ -27,7 +27,7 @@ mod strip;
 mod tool;
 
 pub use bench::Progress;
-pub use error::BuildError;
+pub use error::{BuildError, Remedy};
 pub use project::{Project, ProjectError};
 pub use scaffold::{Kind, NewApp, NewError, NewProject};
 pub use sources::Sources;

@@ -7,11 +7,12 @@ use std::env;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::error::BuildError;
+use crate::error::{BuildError, Remedy};
 
 /// A program that a language needs.
 #[derive(Debug, Clone, Copy)]
@@ -28,8 +29,18 @@ pub(crate) struct Tool {
     pub(crate) environment: &'static [(&'static str, &'static str)],
     /// The oldest version that is known to work.
     pub(crate) at_least: Version,
-    /// The one command that brings it.
-    pub(crate) install: &'static str,
+    pub(crate) help: Help,
+}
+
+/// What brings a tool. Behind a `#` stands where that comes from which the command itself needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Help {
+    /// The one command, where the tool is missing or old.
+    pub(crate) get: &'static str,
+    /// The one where it is there and does not run: what installs would find it installed.
+    pub(crate) again: &'static str,
+    /// Whether they install into the folder where they are run, so that it has to be the project's.
+    pub(crate) in_project: bool,
 }
 
 /// Who puts a tool into a project's folders.
@@ -48,6 +59,15 @@ pub(crate) struct Found {
     environment: &'static [(&'static str, &'static str)],
 }
 
+/// Why a program has no version.
+#[derive(Debug)]
+enum Silence {
+    /// An interpreter runs, and does not have the module that is the tool.
+    NoModule,
+    /// It does not run, or says something else; as a clause of a sentence that its name begins.
+    Broken(String),
+}
+
 /// `1.95.0`: what is not said is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u32, pub u32, pub u32);
@@ -57,31 +77,45 @@ pub struct Version(pub u32, pub u32, pub u32);
 impl Tool {
     /// Finds the tool for a project in `dir`, and asks it for its version.
     pub(crate) fn find(&self, dir: &Path, language: &'static str) -> Result<Found, BuildError> {
-        let mut old = None;
+        let (mut old, mut broken) = (None, None);
         for command in self.commands {
             let Some(program) = program(command[0], self.own, dir) else { continue };
-            let found = Found::new(program, &command[1..], self.environment);
-            let Some(version) = found.version(self.version, dir) else { continue };
-            if version >= self.at_least {
-                return Ok(found);
+            let found = Found::new(program.clone(), &command[1..], self.environment);
+            match found.version(self.version, dir) {
+                Ok(version) if version >= self.at_least => return Ok(found),
+                Ok(version) => old = old.or(Some((command.join(" "), version))),
+                Err(Silence::NoModule) => {}
+                Err(Silence::Broken(why)) => broken = broken.or(Some((program, why))),
             }
-            old = old.or(Some((command.join(" "), version)));
         }
-        Err(match old {
-            Some((command, found)) => BuildError::OldTool {
-                language,
-                tool: self.name,
-                command,
-                found,
-                expected: self.at_least,
-                install: self.install,
-            },
-            None => BuildError::MissingTool {
-                language,
-                tool: format!("{} {} or newer", self.name, self.at_least),
-                install: self.install,
-            },
+        let (tool, expected) = (self.name, self.at_least);
+        Err(match (old, broken) {
+            (Some((command, found)), _) => {
+                BuildError::OldTool { language, tool, command, found, expected, remedy: self.remedy(dir) }
+            }
+            (None, Some((program, why))) => {
+                let remedy = self.remedy_of(&program, dir);
+                BuildError::BrokenTool { language, tool, expected, program, why, remedy }
+            }
+            (None, None) => BuildError::MissingTool { language, tool, expected, remedy: self.remedy(dir) },
         })
+    }
+
+    fn remedy(&self, dir: &Path) -> Box<Remedy> {
+        Remedy::new(self.help.get, self.help.in_project.then_some(dir))
+    }
+
+    /// What helps where this program does not run. One that the project has is made anew where it lies; one of the machine's need
+    /// not be touched where the project gets its own.
+    fn remedy_of(&self, program: &Path, dir: &Path) -> Box<Remedy> {
+        if !self.help.in_project {
+            return Remedy::new(self.help.again, None);
+        }
+        let folder = self.own.folder().unwrap_or_default();
+        let owner = own_folders(dir).into_iter().find(|owner| program.starts_with(owner.join(folder)));
+        let Some(owner) = owner else { return self.remedy(dir) };
+        let is_project = std::path::absolute(dir).is_ok_and(|dir| dir == owner);
+        Remedy::new(self.help.again, Some(if is_project { dir } else { &owner }))
     }
 }
 
@@ -115,14 +149,58 @@ impl Found {
     }
 
     /// Asked where it is going to work: a `rust-toolchain.toml` there, or an environment's settings, decide which version that is.
-    ///
-    /// `None`: it cannot be started, fails, or prints no number. Such a program is as good as none: a launcher whose tool is
-    /// not installed behaves like that.
-    fn version(&self, arguments: &[&str], dir: &Path) -> Option<Version> {
-        let output = self.command_in(dir).args(arguments).output().ok().filter(|output| output.status.success())?;
-        let text = String::from_utf8_lossy(if output.stdout.is_empty() { &output.stderr } else { &output.stdout });
-        Version::within(&text)
+    fn version(&self, arguments: &[&str], dir: &Path) -> Result<Version, Silence> {
+        let output = match self.command_in(dir).args(arguments).output() {
+            Ok(output) => output,
+            Err(error) => return Err(Silence::Broken(self.not_started(&error))),
+        };
+        let printed = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
+        let printed = String::from_utf8_lossy(printed);
+        if !output.status.success() {
+            // `python3 -m ziglang` is how ziglang is called, and Python's own being there says nothing of it.
+            let is_launcher = self.command.len() > 1;
+            if is_launcher && printed.contains("No module named") {
+                return Err(Silence::NoModule);
+            }
+            return Err(Silence::Broken(format!("does not run{}", said(&printed))));
+        }
+        Version::within(&printed).ok_or_else(|| Silence::Broken(format!("prints no version{}", said(&printed))))
     }
+
+    fn not_started(&self, error: &io::Error) -> String {
+        let program = Path::new(&self.command[0]);
+        let interpreter = interpreter(program).filter(|_| error.kind() == io::ErrorKind::NotFound);
+        match interpreter {
+            // The system's own words would be that the program is not there.
+            Some(interpreter) => {
+                format!("cannot be run, as its first line names `{interpreter}`, which is not there")
+            }
+            None => format!("cannot be run: {error}"),
+        }
+    }
+}
+
+/// The program that a script's first line names.
+fn interpreter(script: &Path) -> Option<String> {
+    let mut first = Vec::new();
+    // As much as a kernel reads of it.
+    fs::File::open(script).ok()?.take(256).read_to_end(&mut first).ok()?;
+    let first = String::from_utf8_lossy(&first);
+    first.lines().next()?.strip_prefix("#!")?.split_whitespace().next().map(str::to_owned)
+}
+
+/// The line of what a tool printed that tells most, as the end of a sentence.
+fn said(printed: &str) -> String {
+    const CHARACTERS: usize = 200;
+    let mut lines = printed.lines().map(str::trim).filter(|line| !line.is_empty());
+    let line = match lines.next() {
+        // Python says what it was about at the end.
+        Some(first) if first.starts_with("Traceback ") => lines.next_back().unwrap_or(first),
+        Some(first) => first,
+        None => return " and says nothing".to_owned(),
+    };
+    let line: String = line.chars().take(CHARACTERS).collect();
+    format!(" and says `{line}`")
 }
 
 // === impl Version ===
@@ -183,7 +261,7 @@ pub(crate) fn own_folders(dir: &Path) -> Vec<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[test]
@@ -210,7 +288,7 @@ mod tests {
         version: &["echo 4.2"],
         environment: &[],
         at_least: Version(4, 1, 0),
-        install: "apt-get install dash",
+        help: Help { get: "apt-get install dash", again: "apt-get install --reinstall dash", in_project: false },
     };
 
     #[test]
@@ -231,8 +309,103 @@ mod tests {
             old.to_string(),
             "building Shell needs a shell 5 or newer, and `sh -c` is 4.2; this gets it:\n    apt-get install dash"
         );
-        let silent = Tool { version: &["exit 3"], ..SH }.find(Path::new("."), "Shell").unwrap_err();
-        assert!(matches!(silent, BuildError::MissingTool { .. }), "{silent}");
+    }
+
+    /// A tool that Python's installer would put into the project.
+    const PACKAGE: Tool = Tool {
+        name: "sheller",
+        commands: &[&["no-such-program-7c1"]],
+        own: Own::Pip,
+        version: &["--version"],
+        help: Help { get: "pip install sheller", again: "rm -r .venv && pip install sheller", in_project: true },
+        ..SH
+    };
+
+    #[test]
+    fn what_a_command_installs_into_the_project_is_told_with_the_folder() {
+        let said = |dir: &str| PACKAGE.find(Path::new(dir), "Shell").unwrap_err().to_string();
+        for (dir, place) in
+            [("plugins/one", "in `plugins/one` this gets it"), (".", "this gets it"), ("", "this gets it")]
+        {
+            assert_eq!(
+                said(dir),
+                format!(
+                    "building Shell needs sheller 4.1 or newer, which is not there; {place}:\n    pip install sheller"
+                )
+            );
+        }
+    }
+
+    /// Another process writes it: what this one has open for writing, a child of another test's may hold, and it could not be run.
+    pub(crate) fn write_program(file: &Path, text: &str) {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let script = r#"printf %s "$1" >"$0" && chmod 755 "$0""#;
+        assert!(Command::new("sh").args(["-c", script]).arg(file).arg(text).status().unwrap().success());
+    }
+
+    /// A script as the project's own `no-such-program-7c1`, and what is said of it. The project is in `app/plugins/one`.
+    fn said_of_script(at: &str, text: &str) -> (tempfile::TempDir, String) {
+        let root = tempfile::tempdir().unwrap();
+        let project = root.path().join("app/plugins/one");
+        fs::create_dir_all(&project).unwrap();
+        fs::write(root.path().join("app/runtime.yaml"), "version: 1\n").unwrap();
+        let script = root.path().join(at).join(".venv/bin/no-such-program-7c1");
+        write_program(&script, text);
+        let refused = PACKAGE.find(&project, "Shell").unwrap_err();
+        assert!(matches!(&refused, BuildError::BrokenTool { program, .. } if *program == script), "{refused}");
+        let text = refused.to_string().replace(root.path().to_str().unwrap(), "");
+        (root, text)
+    }
+
+    #[test]
+    fn what_is_there_and_does_not_run_is_told_with_its_path_and_with_what_makes_it_anew() {
+        for (text, why) in [
+            (
+                "#!/moved/away/.venv/bin/python\n",
+                "cannot be run, as its first line names `/moved/away/.venv/bin/python`, which is not there",
+            ),
+            ("#!/bin/sh\nexit 3\n", "does not run and says nothing"),
+            (
+                "#!/bin/sh\necho no toolchain is chosen >&2\necho help: choose one >&2\nexit 1\n",
+                "does not run and says `no toolchain is chosen`",
+            ),
+            (
+                "#!/bin/sh\necho 'Traceback (most recent call last):\n  File 7\nImportError: no sheller'\nexit 1\n",
+                "does not run and says `ImportError: no sheller`",
+            ),
+            ("#!/bin/sh\necho hello\n", "prints no version and says `hello`"),
+        ] {
+            assert_eq!(
+                said_of_script("app/plugins/one", text).1,
+                format!(
+                    "building Shell needs sheller 4.1 or newer, and `/app/plugins/one/.venv/bin/no-such-program-7c1` {why}; in `/app/plugins/one` this gets it:\n    rm -r .venv && pip install sheller"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn what_does_not_run_is_made_anew_where_it_lies() {
+        let (_root, said) = said_of_script("app", "#!/bin/sh\nexit 3\n");
+        assert!(said.ends_with("; in `/app` this gets it:\n    rm -r .venv && pip install sheller"), "{said}");
+    }
+
+    #[test]
+    fn what_the_machine_has_and_does_not_run_is_none_of_the_projects() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = Tool { commands: &[&["sh"]], version: &["-c", "exit 3"], ..PACKAGE }.find(dir.path(), "Shell");
+        let refused = refused.unwrap_err().to_string();
+        let place = format!("; in `{}` this gets it:\n    pip install sheller", dir.path().display());
+        assert!(refused.contains("/sh` does not run") && refused.ends_with(&place), "{refused}");
+        let refused = Tool { version: &["exit 3"], ..SH }.find(dir.path(), "Shell").unwrap_err().to_string();
+        assert!(refused.ends_with("; this gets it:\n    apt-get install --reinstall dash"), "{refused}");
+    }
+
+    #[test]
+    fn an_interpreter_without_the_module_is_no_broken_tool() {
+        let python = Tool { version: &["echo python3: No module named ziglang >&2; exit 1"], ..SH };
+        let refused = python.find(Path::new("."), "Shell").unwrap_err();
+        assert!(matches!(refused, BuildError::MissingTool { .. }), "{refused}");
     }
 
     /// A file that is a program, or not.

@@ -1,6 +1,6 @@
 //! What the SDKs generate from the contract is what the contract says. `tools/bindings` makes it anew.
 
-#[path = "../examples/bindings_go/go.rs"]
+#[path = "../examples/bindings_go/go/mod.rs"]
 mod go;
 
 use std::fs;

@@ -9,7 +9,19 @@ pub(super) const C: &[&str] = &["c"];
 pub(super) const CPP: &[&str] = &["cpp", "cc", "cxx"];
 
 /// There is no unwinding in WebAssembly: a C++ exception would be an abort without its message.
-const CPP_FLAGS: &[&str] = &["-std=c++20", "-fno-exceptions", "-fno-rtti"];
+///
+/// The library's own checks (an index behind the end of a vector, an optional without a value) Zig turns off in every release
+/// build. Those that cost no more than a comparison are on. They trap without a word: with words a component would hold the path
+/// of the library on the machine where it was built, and be another one on the next.
+const CPP_FLAGS: &[&str] = &[
+    "-std=c++20",
+    "-fno-exceptions",
+    "-fno-rtti",
+    "-U_LIBCPP_HARDENING_MODE",
+    "-D_LIBCPP_HARDENING_MODE=_LIBCPP_HARDENING_MODE_FAST",
+    "-U_LIBCPP_ASSERTION_SEMANTIC_DEFAULT",
+    "-D_LIBCPP_ASSERTION_SEMANTIC_DEFAULT=_LIBCPP_ASSERTION_SEMANTIC_QUICK_ENFORCE",
+];
 
 pub(super) fn build(bench: &Bench<'_>) -> Result<Output, BuildError> {
     let files = Files::of(bench);

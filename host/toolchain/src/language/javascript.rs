@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use super::Output;
 use crate::bench::Bench;
-use crate::error::BuildError;
-use crate::tool::{Own, Tool, Version, own_folders};
+use crate::error::{BuildError, Remedy};
+use crate::tool::{Help, Own, Tool, Version, own_folders};
 
 const NODE: Tool = Tool {
     name: "node",
@@ -19,7 +19,11 @@ const NODE: Tool = Tool {
     version: &["--version"],
     environment: &[],
     at_least: Version(20, 0, 0),
-    install: "nvm install --lts",
+    help: Help {
+        get: "nvm install --lts    # or from https://nodejs.org",
+        again: "nvm install --lts    # or from https://nodejs.org",
+        in_project: false,
+    },
 };
 
 const ESBUILD: Tool = Tool {
@@ -30,7 +34,8 @@ const ESBUILD: Tool = Tool {
     environment: &[],
     // What knows the options that the SDK's build script uses.
     at_least: Version(0, 25, 0),
-    install: INSTALL,
+    // A folder that was copied from another kind of machine has that machine's programs, with which npm is content.
+    help: Help { get: INSTALL, again: "rm -rf node_modules && npm install", in_project: true },
 };
 
 /// Of what npm brings this stands for all: componentize-qjs does not say its version, and whoever has one has the others.
@@ -66,6 +71,6 @@ fn script(bench: &Bench<'_>) -> Result<PathBuf, BuildError> {
     let found = own_folders(&bench.project.dir).into_iter().map(|dir| dir.join(BUILD)).find(|script| script.is_file());
     found.ok_or_else(|| BuildError::MissingPart {
         missing: format!("building {} needs the SDK, which is not installed", bench.project.language.title()),
-        install: INSTALL.to_owned(),
+        remedy: Remedy::new(INSTALL, Some(&bench.project.dir)),
     })
 }

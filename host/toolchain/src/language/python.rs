@@ -7,7 +7,7 @@ use std::path::Path;
 use super::Output;
 use crate::bench::Bench;
 use crate::error::BuildError;
-use crate::tool::{Own, Tool, Version};
+use crate::tool::{Help, Own, Tool, Version};
 
 /// Looks for the SDK where the project's pyproject.toml says that modules are, and runs its `tidemill.build`.
 const FIND_SDK: &str = include_str!("python/find_sdk.py");
@@ -20,7 +20,11 @@ const PYTHON: Tool = Tool {
     environment: &[],
     // The SDK's own syntax, and `tomllib`.
     at_least: Version(3, 11, 0),
-    install: "sudo apt-get install python3 python3-venv",
+    help: Help {
+        get: "sudo apt-get install python3 python3-venv    # or from https://www.python.org/downloads",
+        again: "sudo apt-get install --reinstall python3 python3-venv    # or from https://www.python.org/downloads",
+        in_project: false,
+    },
 };
 
 const COMPONENTIZE_PY: Tool = Tool {
@@ -31,7 +35,11 @@ const COMPONENTIZE_PY: Tool = Tool {
     environment: &[],
     // The generated classes that the SDK is written for.
     at_least: Version(0, 25, 0),
-    install: SETUP,
+    help: Help {
+        get: SETUP,
+        again: "python3 -m venv --clear .venv && .venv/bin/pip install componentize-py==0.25.1",
+        in_project: true,
+    },
 };
 
 /// Puts the tool into the project's own environment, where packages that the plugin uses go, too.

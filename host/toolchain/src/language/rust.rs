@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::Output;
 use crate::bench::Bench;
-use crate::error::BuildError;
-use crate::tool::{Found, Own, Tool, Version};
+use crate::error::{BuildError, Remedy};
+use crate::tool::{Found, Help, Own, Tool, Version};
 
 const TARGET: &str = "wasm32-wasip2";
 
@@ -24,7 +24,12 @@ const CARGO: Tool = Tool {
     environment: &[],
     // `wasm32-wasip2` became a target that makes components, and edition 2024 stable.
     at_least: Version(1, 85, 0),
-    install: "rustup toolchain install stable",
+    help: Help {
+        get: "rustup toolchain install stable    # rustup is at https://rustup.rs",
+        // What is there is rustup's launcher, mostly, and no toolchain is chosen.
+        again: "rustup default stable    # rustup is at https://rustup.rs",
+        in_project: false,
+    },
 };
 
 const RUSTC: Tool = Tool { name: "rustc", commands: &[&["rustc"]], ..CARGO };
@@ -68,7 +73,7 @@ fn flags(bench: &Bench<'_>, rustc: &Found) -> Result<Option<OsString>, BuildErro
     }
     Err(BuildError::MissingPart {
         missing: format!("building Rust needs the target {TARGET}, which the toolchain does not have"),
-        install: format!("rustup target add {TARGET}"),
+        remedy: Remedy::new(format!("rustup target add {TARGET}    # rustup is at https://rustup.rs"), None),
     })
 }
 
