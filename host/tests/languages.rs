@@ -51,7 +51,7 @@ const JS: Language = language("js", true, "at cause (src/index.js:");
 const TS: Language = language("ts", true, "at trouble (src/trouble.ts:");
 const PYTHON: Language = language("python", true, "File \"src/payments.py\", line ");
 const GO: Language = language("go", false, "at main.cause (payments.go:");
-const C: Language = language("c", false, "");
+const C: Language = language("c", false, "src/payments.c: make_trouble: ");
 const CPP: Language = language("cpp", false, "");
 const ZIG: Language = language("zig", false, "");
 
