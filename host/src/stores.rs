@@ -23,7 +23,7 @@ pub async fn open(config: &ReadModelsConfig) -> Result<Arc<dyn ReadModelStore>> 
 /// Opens what a host has made, to look at it; `None` where there is nothing. To look must not make one.
 pub async fn open_existing(config: &ReadModelsConfig) -> Result<Option<Arc<dyn ReadModelStore>>> {
     match config {
-        ReadModelsConfig::Sqlite { dir } if !dir.exists() => Ok(None),
+        ReadModelsConfig::Sqlite { dir } if !SqliteStore::exists(dir) => Ok(None),
         ReadModelsConfig::Sqlite { .. } => open(config).await.map(Some),
         ReadModelsConfig::Postgres(postgres) => {
             let store = PostgresStore::connect_to_existing(postgres).await;

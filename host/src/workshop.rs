@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,10 +59,14 @@ fn judge(project: &Project, engine: &Engine, settings: &PluginConfig, bytes: &[u
 /// A host may be watching the folder: it must never see half a file.
 fn install(project: &Project, bytes: &[u8], dir: &Path) -> Result<PathBuf> {
     let path = dir.join(format!("{}.wasm", project.name));
-    let part = dir.join(format!(".{}.wasm.part", project.name));
-    fs::create_dir_all(dir)
+    // Of this process alone: two that build the same plugin must not write into one file.
+    let part = dir.join(format!(".{}.{}.wasm.part", project.name, process::id()));
+    let written = fs::create_dir_all(dir)
         .and_then(|()| fs::write(&part, bytes))
         .and_then(|()| fs::rename(&part, &path))
-        .with_context(|| format!("writing `{}`", path.display()))?;
-    Ok(path)
+        .with_context(|| format!("writing `{}`", path.display()));
+    if written.is_err() {
+        fs::remove_file(&part).ok();
+    }
+    written.map(|()| path)
 }

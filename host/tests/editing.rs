@@ -20,39 +20,47 @@ const SOURCE: &str = "handlers/order-check/src/order_check.c";
 #[test]
 fn an_application_is_begun_run_and_changed_in_one_terminal() {
     let (_dir, shop) = application();
-    let dev = Running::start(&shop, &["dev", "--feed", "events.jsonl"]);
+    let mut dev = Running::start(&shop, &["dev", "--feed", "events.jsonl"]);
     dev.until("Feed is published", 1);
     dev.until("Done route=order-check", 3);
     dev.until("error=\"a total cannot be negative\"", 1);
     dev.until("error=\"/total: expected a number, found \\\"a lot\\\"\"", 1);
 
-    edit(&shop.join(SOURCE), "a total cannot be negative", "no total is negative");
+    // A build that rejects more than the one before it: it is what its author wants.
+    edit(
+        &shop.join(SOURCE),
+        "if (total < 0) return tm_reject(\"a total cannot be negative\")",
+        "if (total < 100) return tm_reject(\"too small\")",
+    );
     dev.until("A new build serves", 1);
-    emit(&shop, "changed-1", -1);
-    dev.until("error=\"no total is negative\"", 1);
+    emit(&shop, "changed-1", 50);
+    dev.until("error=\"too small\"", 1);
 
     edit(&shop.join(SOURCE), "#include", "#inclood");
     dev.until("src/order_check.c:", 1);
     dev.until("Not built; what runs goes on", 1);
-    emit(&shop, "changed-2", 10);
+    emit(&shop, "changed-2", 500);
     dev.until("Done route=order-check", 4);
 
     // Back to what was there: no other build, and nothing to take over.
     edit(&shop.join(SOURCE), "#inclood", "#include");
     dev.until("built in", 3);
+    assert_eq!(dev.count("A new build serves"), 1);
     dev.stop();
 }
 
 #[test]
 fn a_project_that_is_named_while_dev_runs_is_built_and_served() {
     let (_dir, shop) = application();
-    let dev = Running::start(&shop, &["dev"]);
+    let mut dev = Running::start(&shop, &["dev"]);
     dev.until("Tidemill is ready", 1);
-    run(&shop, &["new", "handler", "--lang", "c", "second", "--dir", "handlers/second"]);
     let config = fs::read_to_string(shop.join("runtime.yaml")).unwrap();
     let route = "  - { name: second, source: { stream: ORDERS, start: all }, handler: second, emits: [\"checks.done\"] }\n\nplugins:";
     let project = "settings:\n    second: { project: ./handlers/second }";
     fs::write(shop.join("runtime.yaml"), config.replace("\nplugins:", route).replace("settings:", project)).unwrap();
+    // Named first, made then.
+    dev.until("`tidemill build handlers/second` makes it", 1);
+    run(&shop, &["new", "handler", "--lang", "c", "second", "--dir", "handlers/second"]);
     dev.until("Route is running route=second", 1);
     emit(&shop, "one", 10);
     dev.until("Done route=second", 1);
@@ -63,9 +71,25 @@ fn a_project_that_is_named_while_dev_runs_is_built_and_served() {
 fn a_first_build_that_fails_is_waited_for() {
     let (_dir, shop) = application();
     edit(&shop.join(SOURCE), "#include", "#inclood");
-    let dev = Running::start(&shop, &["dev"]);
+    let mut dev = Running::start(&shop, &["dev"]);
     dev.until("There is no earlier build; waiting for a change", 1);
     edit(&shop.join(SOURCE), "#inclood", "#include");
+    dev.until("Tidemill is ready", 1);
+    dev.stop();
+}
+
+#[test]
+fn what_plugin_yaml_and_runtime_yaml_say_is_read_again() {
+    let (_dir, shop) = application();
+    let (manifest, config) = (shop.join("handlers/order-check/plugin.yaml"), shop.join("runtime.yaml"));
+    edit(&manifest, "world: handler", "world: projection");
+    edit(&config, "project: ./handlers/order-check ", "project: ./handlers/order-chekc ");
+    let mut dev = Running::start(&shop, &["dev"]);
+    dev.until("There is no earlier build; waiting for a change", 1);
+    dev.until("order-chekc", 1);
+    edit(&config, "order-chekc", "order-check");
+    dev.until("Not built", 2);
+    edit(&manifest, "world: projection", "world: handler");
     dev.until("Tidemill is ready", 1);
     dev.stop();
 }
@@ -77,8 +101,9 @@ fn a_tool_that_comes_while_dev_waits_for_it_is_noticed() {
     fs::create_dir(&tools).unwrap();
     let zig = Command::new("sh").args(["-c", "command -v zig"]).output().unwrap().stdout;
     let zig = PathBuf::from(String::from_utf8(zig).unwrap().trim());
+    assert!(zig.is_file(), "`tools/languages` prints a PATH that has a zig");
     let mut command = tidemill(&shop, &["dev"]);
-    let dev = Running::of(command.env("PATH", &tools));
+    let mut dev = Running::of(command.env("PATH", &tools));
     dev.until("There is no earlier build; waiting for a change", 1);
     dev.until("needs zig", 1);
     std::os::unix::fs::symlink(zig, tools.join("zig")).unwrap();
@@ -101,7 +126,7 @@ fn a_watched_project_is_built_again_when_it_is_saved() {
     let dir = tempfile::tempdir().unwrap();
     run(dir.path(), &["new", "handler", "--lang", "c", "two-parts"]);
     let (source, component) = (dir.path().join("two-parts/src/two_parts.c"), dir.path().join("plugins/two-parts.wasm"));
-    let watch = Running::start(dir.path(), &["build", "--watch", "--out", "plugins", "two-parts"]);
+    let mut watch = Running::start(dir.path(), &["build", "--watch", "--out", "plugins", "two-parts"]);
     watch.until("Waiting for changes", 1);
     let first = fs::read(&component).unwrap();
 
@@ -174,17 +199,18 @@ impl Running {
     }
 
     /// Waits until it has printed as many lines with this text.
-    fn until(&self, text: &str, lines: usize) {
+    fn until(&mut self, text: &str, lines: usize) {
         let deadline = Instant::now() + PATIENCE;
-        loop {
-            let printed = self.printed.lock().unwrap();
-            if printed.iter().filter(|line| line.contains(text)).count() >= lines {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{text:?} is not printed {lines} times:\n{}", printed.join("\n"));
-            drop(printed);
+        while self.count(text) < lines {
+            let ended = self.child.try_wait().unwrap().is_some();
+            let printed = self.printed.lock().unwrap().join("\n");
+            assert!(!ended && Instant::now() < deadline, "{text:?} is not printed {lines} times:\n{printed}");
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    fn count(&self, text: &str) -> usize {
+        self.printed.lock().unwrap().iter().filter(|line| line.contains(text)).count()
     }
 
     /// As Ctrl-C does.

@@ -366,6 +366,7 @@ struct Rig {
     space: Arc<StateSpace>,
     catches: bool,
     place: &'static str,
+    is_collected: bool,
     sequence: std::sync::atomic::AtomicU64,
 }
 
@@ -395,8 +396,10 @@ impl Rig {
             limits,
         };
         let space = StateSpace::new(name, EmbeddedBroker::in_memory() as Arc<dyn Admin>);
-        let Language { catches, place, .. } = *language;
-        Self { plugin: Arc::new(plugin), route: Arc::new(route), space, catches, place, sequence: 1.into() }
+        let Language { folder, catches, place } = *language;
+        let is_collected = !["rust", "c", "cpp", "zig"].contains(&folder);
+        let (plugin, route) = (Arc::new(plugin), Arc::new(route));
+        Self { plugin, route, space, catches, place, is_collected, sequence: 1.into() }
     }
 
     async fn expect(&self, what: &str, data: &Value, expected: Expected) {
@@ -485,7 +488,8 @@ impl Rig {
         Ok(effects)
     }
 
-    /// Ten thousand calls on one instance leave its memory as it was after the first thousand.
+    /// Ten thousand calls on one instance leave its memory as it was after the first two thousand: to the page where nothing is
+    /// collected, to a megabyte where the collector decides.
     async fn is_flat_over_ten_thousand_calls(&self) {
         let data = json!({
             "payment_id": "p-1", "account": "many", "amount": 1200, "items": [{ "sku": "MUG", "quantity": 2, "unit_price": 600 }],
@@ -499,7 +503,9 @@ impl Rig {
             }
         }
         let end = self.plugin.memory();
-        assert!(end <= warm + MIB, "memory has grown from {warm} to {end} bytes");
+        let allowed = if self.is_collected { MIB } else { 64 * 1024 };
+        assert!(end <= warm + allowed, "memory has grown from {warm} to {end} bytes");
+        assert!(end >= warm, "memory has shrunk from {warm} to {end} bytes: it is another instance's");
     }
 }
 

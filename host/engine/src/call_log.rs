@@ -168,6 +168,10 @@ impl CallLog {
     }
 
     fn write_output(&mut self, stream: Stream, line: &str) {
+        // Also where the log has no room for it any more.
+        if stream == Stream::Err {
+            self.last_words = Some(clean_text(self.redacted(line.trim_end()).as_ref(), MAX_LINE_BYTES));
+        }
         if self.stdout.takes(line.len()) {
             self.write_line(stream.level(), stream.voice(), line);
         }
@@ -176,9 +180,6 @@ impl CallLog {
     fn write_line(&mut self, level: Level, from: Voice, text: &str) {
         let text = clean_text(self.redacted(text.trim_end()).as_ref(), MAX_LINE_BYTES);
         self.notice_panic(level, &text);
-        if from == Voice::Stderr {
-            self.last_words = Some(text.clone());
-        }
         if self.sheet.is_some() || self.outlet.admits(level, &text) {
             self.publish(level, from, &text);
         } else {

@@ -26,6 +26,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// What SQLite keeps beside a database while it is open.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
+const CATALOGUE: &str = "catalogue.sqlite";
+
 /// A folder that this process holds, until it is dropped.
 pub(crate) struct Directory {
     path: PathBuf,
@@ -46,8 +48,13 @@ impl Directory {
         Ok(directory)
     }
 
+    /// Whether a folder has been held by somebody. Makes nothing.
+    pub(crate) fn is_used(path: &Path) -> bool {
+        path.join(CATALOGUE).is_file()
+    }
+
     pub(crate) fn catalogue(&self) -> PathBuf {
-        self.path.join("catalogue.sqlite")
+        self.path.join(CATALOGUE)
     }
 
     pub(crate) fn copy(&self, id: &CopyId) -> PathBuf {

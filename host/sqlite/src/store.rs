@@ -38,6 +38,11 @@ struct Inner {
 // === impl SqliteStore ===
 
 impl SqliteStore {
+    /// Whether a host keeps read models in the folder. Makes nothing.
+    pub fn exists(dir: &Path) -> bool {
+        Directory::is_used(dir)
+    }
+
     /// Opens the folder, or makes it. It is this process's until the store is dropped. Waits for the disk.
     ///
     /// # Errors

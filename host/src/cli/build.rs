@@ -54,10 +54,10 @@ pub(super) fn build(config: Option<&Path>, output: Output, args: Args) -> Result
         args.projects.iter().map(|dir| Project::open(dir)).collect::<Result<_, _>>().coded(Kind::BadData)?;
     let place = Place::find(config, &projects, args.out)?;
     // Looked at before building: what is saved meanwhile is built again.
-    let mut watched: Vec<(Project, Sources)> =
-        projects.into_iter().map(|project| (project.clone(), Sources::look(&project.dir))).collect();
+    let mut watched: Vec<(PathBuf, Sources)> =
+        projects.iter().map(|project| (project.dir.clone(), Sources::look(&project.dir))).collect();
     let mut code = ExitCode::SUCCESS;
-    for (project, _) in &watched {
+    for project in projects {
         if let Err(error) = place.build(project, args.debug, output) {
             code = exit::report(&error);
         }
@@ -68,10 +68,13 @@ pub(super) fn build(config: Option<&Path>, output: Output, args: Args) -> Result
     say("Waiting for changes; Ctrl-C ends it.");
     loop {
         thread::sleep(LOOK);
-        for (project, before) in &mut watched {
-            if has_changed(project, before)
-                && let Err(error) = place.build(project, args.debug, output)
-            {
+        for (dir, before) in &mut watched {
+            if !has_changed(dir, before) {
+                continue;
+            }
+            // Opened anew: its plugin.yaml may be what has changed.
+            let opened = Project::open(dir).map_err(anyhow::Error::from);
+            if let Err(error) = opened.and_then(|project| place.build(project, args.debug, output)) {
                 exit::report(&error);
             }
         }
@@ -79,14 +82,14 @@ pub(super) fn build(config: Option<&Path>, output: Output, args: Args) -> Result
 }
 
 /// Whether a project has changed since the last look, and whoever saves it is done.
-pub(super) fn has_changed(project: &Project, before: &mut Sources) -> bool {
-    let now = Sources::look(&project.dir);
+pub(super) fn has_changed(dir: &Path, before: &mut Sources) -> bool {
+    let now = Sources::look(dir);
     if now == *before {
         return false;
     }
     // Whoever saves several files is not done with the first one.
     thread::sleep(LOOK / 4);
-    let settled = now == Sources::look(&project.dir);
+    let settled = now == Sources::look(dir);
     if settled {
         *before = now;
     }
@@ -116,7 +119,8 @@ impl Place {
         Ok(Self { engine, dir, config })
     }
 
-    fn build(&self, project: &Project, debug: bool, output: Output) -> Result<()> {
+    fn build(&self, project: Project, debug: bool, output: Output) -> Result<()> {
+        let project = &self.named(project);
         let settings = self.config.as_ref().map(|config| config.plugins.of(&project.name)).unwrap_or_default();
         let progress = |step: &str| {
             if output == Output::Text {
@@ -132,6 +136,17 @@ impl Place {
             say(format!("{}: no route and no projection of runtime.yaml names it yet", project.name));
         }
         Ok(())
+    }
+
+    /// Under the name that `runtime.yaml` gives to its folder, if that has one there.
+    fn named(&self, mut project: Project) -> Project {
+        let dir = |dir: &Path| dir.canonicalize().ok();
+        let named = self.config.as_ref().map(|config| &config.plugins.projects).into_iter().flatten();
+        let mut same = named.filter(|(_, named)| dir(named).is_some_and(|named| Some(named) == dir(&project.dir)));
+        if let Some((name, _)) = same.next() {
+            project.name = name.clone();
+        }
+        project
     }
 
     /// Whether a host with this configuration would call it. Unknown is as good as yes.
@@ -167,7 +182,7 @@ fn short(digest: &str) -> &str {
 }
 
 /// The configuration that the projects belong to: the one that is named, be it there or not; else the one here; else the nearest
-/// above the first of them.
+/// above the first of them that nobody else has put there.
 fn configuration(named: Option<&Path>, projects: &[Project]) -> Option<PathBuf> {
     if let Some(named) = named {
         return Some(named.to_owned());
@@ -176,6 +191,6 @@ fn configuration(named: Option<&Path>, projects: &[Project]) -> Option<PathBuf> 
     if here.is_file() {
         return Some(here.to_owned());
     }
-    let dir = std::path::absolute(&projects.first()?.dir).ok()?;
-    dir.ancestors().map(|dir| dir.join(USUAL_CONFIG)).find(|file| file.is_file())
+    let dirs = tidemill_toolchain::own_ancestors(&projects.first()?.dir);
+    dirs.into_iter().map(|dir| dir.join(USUAL_CONFIG)).find(|file| file.is_file())
 }

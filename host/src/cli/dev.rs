@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use tidemill_core::config::RuntimeConfig;
+use tidemill_core::name::PluginName;
 use tidemill_engine::Engine;
-use tidemill_toolchain::{Project, Sources, missing_tools};
+use tidemill_toolchain::{BuildError, Project, Sources};
 
 use super::build::{self, LOOK};
 use super::{Output, compile, run};
@@ -29,24 +30,31 @@ pub(super) struct Args {
 /// Builds what `runtime.yaml` names, again and again.
 struct Builder {
     path: PathBuf,
-    /// The text of `runtime.yaml` that is followed, or that was found to be wrong.
+    /// The text of `runtime.yaml` that is followed.
     text: String,
     config: RuntimeConfig,
     engine: Engine,
     projects: Vec<Followed>,
-}
-
-/// A project, and what would be a reason to build it again.
-struct Followed {
-    project: Project,
-    /// As they were when it was built.
-    sources: Sources,
-    /// How many tools were missing when that failed.
-    lacks: usize,
     looks: u32,
 }
 
-/// Every so many looks is looked for tools: they are asked for their versions, which starts processes.
+/// A project that `runtime.yaml` names. What is in its folder is found out anew for each build: it may not be there yet, and its
+/// plugin.yaml changes like any other file.
+struct Followed {
+    name: PluginName,
+    dir: PathBuf,
+    sources: Sources,
+    failed: Option<Failed>,
+}
+
+/// Why a project was not built the last time.
+struct Failed {
+    said: String,
+    /// Something that is missing on the machine, and may come without a change of the project.
+    lacks: bool,
+}
+
+/// What is missing is looked for once in so many looks: tools are asked for their versions, which starts processes.
 const LOOKS_PER_TOOLS: u32 = 10;
 
 pub(super) async fn dev(path: &Path, args: Args) -> Result<ExitCode> {
@@ -71,9 +79,58 @@ pub(super) async fn dev(path: &Path, args: Args) -> Result<ExitCode> {
 impl Builder {
     fn open(path: &Path) -> Result<Self> {
         let files::Loaded { config, text, .. } = files::load_config(path)?;
-        let projects = projects(path, &config)?;
+        if config.plugins.projects.is_empty() {
+            let text = format!(
+                "`{}` names no project to build: name the folder of a plugin's sources as `plugins.settings.<plugin>.project`; `tidemill new` begins one",
+                path.display()
+            );
+            return Err(anyhow!(text)).coded(Kind::BadConfiguration);
+        }
         let engine = app::engine(&config, compile::compiler())?;
-        Ok(Self { path: path.to_owned(), text, config, engine, projects })
+        let projects = projects(&config).collect();
+        Ok(Self { path: path.to_owned(), text, config, engine, projects, looks: 0 })
+    }
+
+    /// Everything once. A project that does not build is waited for where there is no earlier component of it: without one the
+    /// host could not start.
+    fn first(&mut self) {
+        for at in 0..self.projects.len() {
+            let followed = &mut self.projects[at];
+            followed.sources = Sources::look(&followed.dir);
+            self.build(at);
+        }
+        let mut told = Vec::new();
+        loop {
+            let awaited = self.awaited();
+            if awaited.is_empty() {
+                return;
+            }
+            if awaited != told {
+                for name in &awaited {
+                    tracing::info!(plugin = %name, "There is no earlier build; waiting for a change");
+                }
+                told = awaited;
+            }
+            self.look();
+        }
+    }
+
+    fn watch(mut self) {
+        loop {
+            self.look();
+        }
+    }
+
+    /// Waits a moment, then builds what may end otherwise than it did.
+    fn look(&mut self) {
+        thread::sleep(LOOK);
+        self.looks = self.looks.wrapping_add(1);
+        self.follow();
+        for at in 0..self.projects.len() {
+            if self.is_due(at) {
+                self.build(at);
+            }
+        }
     }
 
     /// Follows a change of `runtime.yaml`: another project, other settings. The host tells what is wrong with the file; here it
@@ -83,102 +140,74 @@ impl Builder {
         if text == self.text {
             return;
         }
-        self.text = text;
-        let Ok(projects) = projects(&self.path, &config) else { return };
         let mut before = std::mem::take(&mut self.projects);
-        self.config = config;
-        for named in projects {
-            let is_same = |it: &Followed| it.project.name == named.project.name && it.project.dir == named.project.dir;
-            match before.iter().position(is_same) {
-                Some(known) => self.projects.push(before.swap_remove(known)),
-                None => {
-                    self.projects.push(named);
-                    self.build(self.projects.len() - 1);
-                }
+        for named in projects(&config) {
+            let known = before.iter().position(|it| it.name == named.name && it.dir == named.dir);
+            self.projects.push(known.map_or(named, |known| before.swap_remove(known)));
+        }
+        (self.text, self.config) = (text, config);
+        for followed in &mut self.projects {
+            // What was refused because of its settings may do now: it is as good as changed.
+            if followed.failed.take().is_some() {
+                followed.sources = Sources::default();
             }
         }
     }
 
-    /// Everything once. A project that does not build is waited for where there is no earlier component of it: without one the
-    /// host could not start.
-    fn first(&mut self) {
-        for at in 0..self.projects.len() {
-            while !self.build(at) && !self.is_there(at) {
-                tracing::info!(plugin = %self.projects[at].project.name, "There is no earlier build; waiting for a change");
-                while !self.projects[at].has_changed() {
-                    thread::sleep(LOOK);
-                }
-            }
+    fn is_due(&mut self, at: usize) -> bool {
+        let Followed { dir, sources, failed, .. } = &mut self.projects[at];
+        if build::has_changed(dir, sources) {
+            *failed = None;
+            return true;
         }
+        self.looks.is_multiple_of(LOOKS_PER_TOOLS) && failed.as_ref().is_some_and(|failed| failed.lacks)
     }
 
-    fn watch(mut self) {
-        loop {
-            thread::sleep(LOOK);
-            self.follow();
-            for at in 0..self.projects.len() {
-                if self.projects[at].has_changed() {
-                    self.build(at);
-                }
-            }
-        }
+    /// The plugins without which the host could not start.
+    fn awaited(&self) -> Vec<PluginName> {
+        let is_there = |name: &PluginName| self.config.plugins.dir.join(format!("{name}.wasm")).is_file();
+        self.projects.iter().map(|followed| followed.name.clone()).filter(|name| !is_there(name)).collect()
     }
 
-    fn is_there(&self, at: usize) -> bool {
-        self.config.plugins.dir.join(format!("{}.wasm", self.projects[at].project.name)).is_file()
-    }
-
-    /// Whether it was built and installed.
-    fn build(&mut self, at: usize) -> bool {
-        let Followed { project, lacks, .. } = &mut self.projects[at];
-        let settings = self.config.plugins.of(&project.name);
-        let progress = |step: &str| tracing::info!(plugin = %project.name, step, "Building");
-        match workshop::build(project, &self.engine, &settings, &self.config.plugins.dir, true, &progress) {
+    fn build(&mut self, at: usize) {
+        let Followed { name, dir, failed, .. } = &mut self.projects[at];
+        let settings = self.config.plugins.of(name);
+        let progress = |step: &str| tracing::info!(plugin = %name, step, "Building");
+        let built = open(name, dir).and_then(|project| {
+            workshop::build(&project, &self.engine, &settings, &self.config.plugins.dir, true, &progress)
+        });
+        match built {
             Ok(installed) => {
-                tracing::info!(plugin = %project.name, "{}", build::sentence(&installed));
-                *lacks = 0;
-                true
+                tracing::info!(plugin = %name, "{}", build::sentence(&installed));
+                *failed = None;
             }
             Err(error) => {
-                // As it is, with the lines that the compiler printed: a field of a log line would hide them.
-                exit::report(&error);
-                tracing::error!(plugin = %project.name, "Not built; what runs goes on");
-                *lacks = missing_tools(project).len();
-                false
+                let said = format!("{error:#}");
+                if failed.as_ref().is_none_or(|before| before.said != said) {
+                    // As it is, with the lines that the compiler printed: a field of a log line would hide them.
+                    exit::report(&error);
+                    tracing::error!(plugin = %name, "Not built; what runs goes on");
+                }
+                let lacks = error.downcast_ref::<BuildError>().is_some_and(BuildError::is_of_the_machine);
+                *failed = Some(Failed { said, lacks });
             }
         }
     }
 }
 
-// === impl Followed ===
-
-impl Followed {
-    /// Whether building it may end otherwise than it did: its sources have changed, or a tool has come that was missing.
-    fn has_changed(&mut self) -> bool {
-        self.looks = self.looks.wrapping_add(1);
-        let has_tools = self.lacks > 0
-            && self.looks.is_multiple_of(LOOKS_PER_TOOLS)
-            && missing_tools(&self.project).len() < self.lacks;
-        build::has_changed(&self.project, &mut self.sources) || has_tools
-    }
+/// The projects that the configuration names, not built yet.
+fn projects(config: &RuntimeConfig) -> impl Iterator<Item = Followed> {
+    config.plugins.projects.iter().map(|(name, dir)| Followed {
+        name: name.clone(),
+        dir: dir.clone(),
+        sources: Sources::default(),
+        failed: None,
+    })
 }
 
-/// The projects that the configuration names, and how they are now.
-fn projects(path: &Path, config: &RuntimeConfig) -> Result<Vec<Followed>> {
-    let named = &config.plugins.projects;
-    if named.is_empty() {
-        let text = format!(
-            "`{}` names no project to build: name the folder of a plugin's sources as `plugins.settings.<plugin>.project`; `tidemill new` begins one",
-            path.display()
-        );
-        return Err(anyhow!(text)).coded(Kind::BadConfiguration);
-    }
-    let opened = named.iter().map(|(name, dir)| {
-        // What the plugin is called in `runtime.yaml` is what its file must be called.
-        let mut project = Project::open(dir)?;
-        project.name = name.clone();
-        let sources = Sources::look(&project.dir);
-        Ok(Followed { project, sources, lacks: 0, looks: 0 })
-    });
-    opened.collect::<Result<_>>().coded(Kind::BadConfiguration)
+/// What the plugin is called in `runtime.yaml` is what its file must be called.
+fn open(name: &PluginName, dir: &Path) -> Result<Project> {
+    let mut project = Project::open(dir)?;
+    project.name = name.clone();
+    Ok(project)
 }

@@ -81,6 +81,18 @@ impl fmt::Display for Remedy {
     }
 }
 
+// === impl BuildError ===
+
+impl BuildError {
+    /// Whether the machine lacks something: then building may succeed later, though nothing in the project changes.
+    pub fn is_of_the_machine(&self) -> bool {
+        matches!(
+            self,
+            Self::MissingTool { .. } | Self::OldTool { .. } | Self::BrokenTool { .. } | Self::MissingPart { .. }
+        )
+    }
+}
+
 /// What a tool printed, set off from the sentence before it.
 fn indented(output: &str) -> String {
     let output = output.trim_end();

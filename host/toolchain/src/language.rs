@@ -14,8 +14,6 @@ use tidemill_core::config::manifest::Language;
 
 use crate::bench::Bench;
 use crate::error::BuildError;
-use crate::project::Project;
-use crate::tool::Tool;
 
 /// What the tools of a language make.
 pub(crate) enum Output {
@@ -57,17 +55,6 @@ pub(crate) fn build(bench: &Bench<'_>) -> Result<Output, BuildError> {
         Language::Go => go::build(bench),
         Language::C | Language::Cpp => c::build(bench),
         Language::Zig => zig::build(bench),
-    }
-}
-
-/// What building the project needs.
-pub(crate) fn tools(project: &Project) -> &'static [Tool] {
-    match project.language {
-        Language::Rust => rust::TOOLS,
-        Language::JavaScript | Language::TypeScript => javascript::TOOLS,
-        Language::Python => python::TOOLS,
-        Language::Go => go::TOOLS,
-        Language::C | Language::Cpp | Language::Zig => native::TOOLS,
     }
 }
 

@@ -32,6 +32,7 @@ pub use project::{Project, ProjectError};
 pub use scaffold::{Kind, NewApp, NewError, NewProject};
 pub use sources::Sources;
 pub use tidemill_core::config::manifest::{Language, World};
+pub use tool::own_ancestors;
 
 use bench::Bench;
 use language::Output;
@@ -61,10 +62,4 @@ pub fn build(project: &Project, options: Options<'_>) -> Result<Vec<u8>, BuildEr
         }
     };
     if options.debug { Ok(component) } else { strip::strip(&component).map_err(BuildError::Damaged) }
-}
-
-/// What is missing on this machine for building the project; empty: nothing.
-pub fn missing_tools(project: &Project) -> Vec<BuildError> {
-    let bench = Bench::new(project, Options { debug: false, progress: &|_| {} });
-    language::tools(project).iter().filter_map(|tool| bench.tool(tool).err()).collect()
 }

@@ -9,8 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Folders that hold what tools make, not what people write.
-const MADE: [&str; 6] = ["target", "build", "node_modules", "__pycache__", "zig-out", "dist"];
+/// Folders that hold what tools make, not what people write: at the top of a project, where further down they may be a package's name.
+const MADE: [&str; 4] = ["target", "build", "zig-out", "dist"];
+
+/// The same, wherever they are.
+const MADE_ANYWHERE: [&str; 2] = ["node_modules", "__pycache__"];
 
 /// A folder with more files is no plugin project; a link that leads to the whole disk must not be walked.
 const MAX_FILES: usize = 10_000;
@@ -25,11 +28,11 @@ impl Sources {
     /// Looks at a project's folder. What cannot be read is as good as absent.
     pub fn look(dir: &Path) -> Self {
         let mut sources = Self::default();
-        sources.walk(dir);
+        sources.walk(dir, &MADE);
         sources
     }
 
-    fn walk(&mut self, dir: &Path) {
+    fn walk(&mut self, dir: &Path, made: &[&str]) {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let name = name.to_string_lossy();
@@ -38,7 +41,11 @@ impl Sources {
                 continue;
             }
             match entry.file_type() {
-                Ok(kind) if kind.is_dir() && !MADE.contains(&name.as_ref()) => self.walk(&entry.path()),
+                Ok(kind) if kind.is_dir() => {
+                    if !made.contains(&name.as_ref()) && !MADE_ANYWHERE.contains(&name.as_ref()) {
+                        self.walk(&entry.path(), &[]);
+                    }
+                }
                 Ok(kind) if kind.is_file() => {
                     if let Ok(meta) = entry.metadata() {
                         self.0.insert(entry.path(), (meta.len(), meta.modified().ok()));
@@ -81,6 +88,12 @@ mod tests {
             write(made, "made");
             assert_eq!(first, Sources::look(dir.path()), "{made}");
         }
+        write("src/build/plan.rs", "written");
+        let written = Sources::look(dir.path());
+        assert_ne!(first, written);
+        write("src/build/__pycache__/plan.pyc", "made");
+        assert_eq!(written, Sources::look(dir.path()));
+        fs::remove_dir_all(dir.path().join("src/build")).unwrap();
         write("src/lib.rs", "three");
         let second = Sources::look(dir.path());
         assert_ne!(first, second);

@@ -79,13 +79,19 @@ impl Tool {
     pub(crate) fn find(&self, dir: &Path, language: &'static str) -> Result<Found, BuildError> {
         let (mut old, mut broken) = (None, None);
         for command in self.commands {
-            let Some(program) = program(command[0], self.own, dir) else { continue };
-            let found = Found::new(program.clone(), &command[1..], self.environment);
-            match found.version(self.version, dir) {
-                Ok(version) if version >= self.at_least => return Ok(found),
-                Ok(version) => old = old.or(Some((command.join(" "), version))),
-                Err(Silence::NoModule) => {}
-                Err(Silence::Broken(why)) => broken = broken.or(Some((program, why))),
+            for program in programs(command[0], self.own, dir) {
+                let found = Found::new(program.clone(), &command[1..], self.environment);
+                match found.version(self.version, dir) {
+                    Ok(version) if version >= self.at_least => return Ok(found),
+                    // Another one further on may do: an environment that was made for one tool hides no other.
+                    Ok(version) => old = old.or(Some((command.join(" "), version))),
+                    Err(Silence::NoModule) => {}
+                    // Whoever has a tool of his own means that one: it is told, not passed over.
+                    Err(Silence::Broken(why)) => {
+                        broken = broken.or(Some((program, why)));
+                        break;
+                    }
+                }
             }
         }
         let (tool, expected) = (self.name, self.at_least);
@@ -232,12 +238,12 @@ impl fmt::Display for Version {
 }
 
 /// Where a program is: what the project has installed for itself, then the `PATH`.
-fn program(name: &str, own: Own, dir: &Path) -> Option<PathBuf> {
+fn programs(name: &str, own: Own, dir: &Path) -> Vec<PathBuf> {
     let own = own.folder().into_iter().flat_map(|folder| own_folders(dir).into_iter().map(move |dir| dir.join(folder)));
     let path = env::var_os("PATH").unwrap_or_default();
     // It is run in the project's folder, and a relative `PATH` means this one.
     let files = own.chain(env::split_paths(&path)).filter_map(|dir| std::path::absolute(dir.join(name)).ok());
-    files.into_iter().find(|file| is_program(file))
+    files.filter(|file| is_program(file)).collect()
 }
 
 fn is_program(file: &Path) -> bool {
@@ -249,20 +255,31 @@ fn is_program(file: &Path) -> bool {
 ///
 /// A folder of another user's, or one into which everybody may write, ends the search: a repository is not begun there.
 pub(crate) fn own_folders(dir: &Path) -> Vec<PathBuf> {
+    let all = own_ancestors(dir);
+    let top = |sign: &str| all.iter().position(|dir| dir.join(sign).exists());
+    let last = [".git", "runtime.yaml"].into_iter().filter_map(top).max().unwrap_or(0);
+    all[..=last].to_vec()
+}
+
+/// A folder and those above it, up to the first that another user owns or that everybody may write into: what lies there or
+/// above may be anybody's.
+pub fn own_ancestors(dir: &Path) -> Vec<PathBuf> {
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let owner = fs::metadata(&dir).map(|meta| meta.uid()).ok();
     let is_ours =
         |dir: &&Path| fs::metadata(dir).is_ok_and(|meta| Some(meta.uid()) == owner && meta.mode() & 0o002 == 0);
-    let above: Vec<&Path> = dir.ancestors().skip(1).take_while(is_ours).collect();
-    let all: Vec<&Path> = [dir.as_path()].into_iter().chain(above).collect();
-    let top = |sign: &str| all.iter().position(|dir| dir.join(sign).exists());
-    let last = [".git", "runtime.yaml"].into_iter().filter_map(top).max().unwrap_or(0);
-    all[..=last].iter().map(|dir| (*dir).to_owned()).collect()
+    let above = dir.ancestors().skip(1).take_while(is_ours).map(Path::to_owned);
+    [dir.clone()].into_iter().chain(above).collect()
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    /// The first that is found.
+    fn program(name: &str, own: Own, dir: &Path) -> Option<PathBuf> {
+        programs(name, own, dir).into_iter().next()
+    }
 
     #[test]
     fn versions_are_found_in_what_tools_print() {
@@ -445,6 +462,18 @@ pub(crate) mod tests {
         assert_eq!(found(), Some(strange.clone()), "a repository holds both");
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o1777)).unwrap();
         assert_ne!(found(), Some(strange), "anybody could have put it there, and the repository, too");
+    }
+
+    #[test]
+    fn an_environment_without_a_tool_hides_no_other() {
+        let root = tempfile::tempdir().unwrap();
+        let project = root.path().join("one");
+        fs::write(root.path().join("runtime.yaml"), "version: 1\n").unwrap();
+        write_program(&project.join(".venv/bin/python7"), "#!/bin/sh\necho No module named tool >&2; exit 1\n");
+        write_program(&root.path().join(".venv/bin/python7"), "#!/bin/sh\necho 4.2\n");
+        let tool = Tool { commands: &[&["python7", "-m", "tool"]], own: Own::Pip, ..SH };
+        let found = tool.find(&project, "Shell").unwrap();
+        assert_eq!(Path::new(&found.command[0]), root.path().join(".venv/bin/python7"));
     }
 
     #[test]

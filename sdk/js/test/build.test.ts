@@ -141,3 +141,10 @@ test("JavaScript whose editor would underline it builds", async (t) => {
   const { code, stderr } = await build(folder);
   assert.deepEqual([code, stderr], [0, ""]);
 });
+
+test("no tool is taken from above the folder that is named", async (t) => {
+  const above = project(t, { "one/package.json": "{}", "one/src/index.js": "export default 1;" });
+  const { code, stderr } = await build(join(above, "one"), "--within", join(above, "one"));
+  assert.equal(code, 1);
+  assert.match(stderr, /^error: esbuild is not installed: `npm install` in /);
+});

@@ -11,10 +11,12 @@ use crate::settings::WASM_STACK_BYTES;
 /// Frames that are shown.
 const MAX_FRAMES: usize = 10;
 
-/// How the functions are called that a panic passes on its way out, in Rust and in Go. They are the same for each panic and would
-/// push the frame that matters off the end.
-const PANIC_MACHINERY: [&str; 14] = [
-    "abort",
+/// The functions that end a program in C.
+const ENDS: [&str; 3] = ["abort", "__assert_fail", "_Exit"];
+
+/// How the functions' names begin that a panic passes on its way out, in Rust and in Go. They are the same for each panic and
+/// would push the frame that matters off the end.
+const PANIC_MACHINERY: [&str; 13] = [
     "panic_abort::",
     "__rust_",
     "__rustc",
@@ -104,7 +106,7 @@ fn shown(function: &str) -> &str {
 
 fn is_machinery(function: &str) -> bool {
     let function = function.rsplit_once('!').map_or(function, |(_, function)| function);
-    PANIC_MACHINERY.iter().any(|machinery| function.starts_with(machinery))
+    ENDS.contains(&function) || PANIC_MACHINERY.iter().any(|machinery| function.starts_with(machinery))
 }
 
 #[cfg(test)]
@@ -132,6 +134,7 @@ mod tests {
             ]
         );
         assert!(is_machinery("guest!rust_panic") && !is_machinery("guest!handle"));
+        assert!(is_machinery("abort") && is_machinery("__assert_fail") && !is_machinery("abort_order"));
         assert!(is_machinery("<unknown>!runtime.gopanic") && !is_machinery("<unknown>!main.record"));
     }
 

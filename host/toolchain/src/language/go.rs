@@ -29,8 +29,6 @@ const GO: Tool = Tool {
     },
 };
 
-pub(super) const TOOLS: &[Tool] = &[GO];
-
 /// The SDK's module.
 const SDK: &str = "tidemill.dev/tidemill";
 

@@ -38,9 +38,6 @@ const ESBUILD: Tool = Tool {
     help: Help { get: INSTALL, again: "rm -rf node_modules && npm install", in_project: true },
 };
 
-/// Of what npm brings this stands for all: componentize-qjs does not say its version, and whoever has one has the others.
-pub(super) const TOOLS: &[Tool] = &[NODE, ESBUILD];
-
 /// What brings a project's own tools and the SDK.
 pub(super) const INSTALL: &str = "npm install";
 
@@ -60,8 +57,10 @@ pub(super) fn build(bench: &Bench<'_>) -> Result<Output, BuildError> {
     let script = script(bench)?;
     let component = bench.scratch()?.join("plugin.wasm");
     let arguments = [script.as_os_str(), ".".as_ref(), "--out".as_ref(), component.as_os_str()];
-    let world = ["--world", bench.project.world().word()];
-    let step = bench.step(&node, arguments.into_iter().chain(world.iter().map(AsRef::as_ref)));
+    // The script takes no tool from further up than this: what lies there may be somebody else's.
+    let within = own_folders(&bench.project.dir).pop().unwrap_or_else(|| bench.project.dir.clone());
+    let options = ["--world".as_ref(), bench.project.world().word().as_ref(), "--within".as_ref(), within.as_os_str()];
+    let step = bench.step(&node, arguments.into_iter().chain(options));
     bench.run(step)?;
     bench.read(&component).map(Output::Component)
 }

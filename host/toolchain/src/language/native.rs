@@ -30,8 +30,6 @@ const ZIG: Tool = Tool {
     },
 };
 
-pub(super) const TOOLS: &[Tool] = &[ZIG];
-
 /// Where `tidemill new` put the SDK; a project that lies beside the SDK has a link there.
 const SDK: &str = "vendor/tidemill";
 

@@ -45,8 +45,6 @@ const COMPONENTIZE_PY: Tool = Tool {
 /// Puts the tool into the project's own environment, where packages that the plugin uses go, too.
 pub(super) const SETUP: &str = "python3 -m venv .venv && .venv/bin/pip install componentize-py==0.25.1";
 
-pub(super) const TOOLS: &[Tool] = &[PYTHON, COMPONENTIZE_PY];
-
 /// Whether a folder is a Python project.
 pub(super) fn is_in(dir: &Path) -> bool {
     dir.join("pyproject.toml").is_file()

@@ -34,8 +34,6 @@ const CARGO: Tool = Tool {
 
 const RUSTC: Tool = Tool { name: "rustc", commands: &[&["rustc"]], ..CARGO };
 
-pub(super) const TOOLS: &[Tool] = &[CARGO, RUSTC];
-
 pub(super) fn build(bench: &Bench<'_>) -> Result<Output, BuildError> {
     let cargo = bench.tool(&CARGO)?;
     let rustc = bench.tool(&RUSTC)?;

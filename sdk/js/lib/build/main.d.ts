@@ -3,7 +3,7 @@
 /**
  * Builds a plugin: `tidemill build` calls this, and it works by itself as well.
  *
- *     tidemill-build [FOLDER] --out FILE [--world WORLD] [--engine ENGINE]
+ *     tidemill-build [FOLDER] --out FILE [--world WORLD] [--engine ENGINE] [--within FOLDER]
  *
  * @module
  */

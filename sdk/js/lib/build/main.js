@@ -3,7 +3,7 @@
 /**
  * Builds a plugin: `tidemill build` calls this, and it works by itself as well.
  *
- *     tidemill-build [FOLDER] --out FILE [--world WORLD] [--engine ENGINE]
+ *     tidemill-build [FOLDER] --out FILE [--world WORLD] [--engine ENGINE] [--within FOLDER]
  *
  * @module
  */
@@ -16,10 +16,10 @@ import { engines } from "./componentize.js";
 import { Problem } from "./problem.js";
 import { Project } from "./project.js";
 import { isWorldName, withContract, worldNames } from "./world.js";
-const USAGE = `usage: tidemill-build [FOLDER] --out FILE [--world ${worldNames.join("|")}] [--engine ${Object.keys(engines).join("|")}]`;
+const USAGE = `usage: tidemill-build [FOLDER] --out FILE [--world ${worldNames.join("|")}] [--engine ${Object.keys(engines).join("|")}] [--within FOLDER]`;
 async function main() {
-    const { folder, out, world, engine } = wanted();
-    const project = new Project(folder);
+    const { folder, out, world, engine, within } = wanted();
+    const project = new Project(folder, within);
     const make = engines[engine];
     if (!isWorldName(world))
         throw new Problem(`there is no world \`${world}\`: expected ${worldNames.join(", ")}`);
@@ -35,12 +35,12 @@ function wanted() {
     try {
         const { values, positionals } = parseArgs({
             allowPositionals: true,
-            options: { out: { type: "string" }, world: { type: "string" }, engine: { type: "string" } },
+            options: { out: { type: "string" }, world: { type: "string" }, engine: { type: "string" }, within: { type: "string" } },
         });
-        const { out, world = "handler", engine = "quickjs" } = values;
+        const { out, world = "handler", engine = "quickjs", within } = values;
         const [folder = ".", ...more] = positionals;
         if (out !== undefined && more.length === 0)
-            return { folder, out, world, engine };
+            return { folder, out, world, engine, within };
     }
     catch (error) {
         if (!(error instanceof TypeError))

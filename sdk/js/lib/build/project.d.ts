@@ -5,8 +5,9 @@
  * @module
  */
 export declare class Project {
+    #private;
     readonly folder: string;
-    constructor(folder: string);
+    constructor(folder: string, top?: string);
     /** The plugin's module, relative to the folder. */
     get entry(): string;
     /** What TypeScript is to check, if anything. */

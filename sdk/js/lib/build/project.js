@@ -21,8 +21,11 @@ const ENTRIES = ["src/index.ts", "src/index.js", "index.ts", "index.js"];
 /** What TypeScript keeps to, and whose presence means that it is wanted. A jsconfig.json is the editor's: what it underlines need not be a mistake. */
 const CONFIGURATION = "tsconfig.json";
 export class Project {
-    constructor(folder) {
+    /** The last folder, upwards, in which tools are looked for. */
+    #top;
+    constructor(folder, top = "/") {
         this.folder = resolve(folder);
+        this.#top = resolve(top);
         if (!existsSync(join(this.folder, "package.json"))) {
             throw new Problem(`there is no package.json in ${this.folder}, so it is no JavaScript project`);
         }
@@ -56,7 +59,7 @@ export class Project {
             const found = join(folder, "node_modules", name);
             if (existsSync(join(found, "package.json")))
                 return found;
-            if (folder === dirname(folder))
+            if (folder === this.#top || folder === dirname(folder))
                 return undefined;
         }
     }

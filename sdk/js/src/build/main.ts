@@ -2,7 +2,7 @@
 /**
  * Builds a plugin: `tidemill build` calls this, and it works by itself as well.
  *
- *     tidemill-build [FOLDER] --out FILE [--world WORLD] [--engine ENGINE]
+ *     tidemill-build [FOLDER] --out FILE [--world WORLD] [--engine ENGINE] [--within FOLDER]
  *
  * @module
  */
@@ -18,11 +18,11 @@ import { Problem } from "./problem.ts";
 import { Project } from "./project.ts";
 import { isWorldName, withContract, worldNames } from "./world.ts";
 
-const USAGE = `usage: tidemill-build [FOLDER] --out FILE [--world ${worldNames.join("|")}] [--engine ${Object.keys(engines).join("|")}]`;
+const USAGE = `usage: tidemill-build [FOLDER] --out FILE [--world ${worldNames.join("|")}] [--engine ${Object.keys(engines).join("|")}] [--within FOLDER]`;
 
 async function main(): Promise<void> {
-  const { folder, out, world, engine } = wanted();
-  const project = new Project(folder);
+  const { folder, out, world, engine, within } = wanted();
+  const project = new Project(folder, within);
   const make = engines[engine];
   if (!isWorldName(world)) throw new Problem(`there is no world \`${world}\`: expected ${worldNames.join(", ")}`);
   if (!make) throw new Problem(`there is no engine \`${engine}\`: expected ${Object.keys(engines).join(", ")}`);
@@ -37,11 +37,11 @@ function wanted() {
   try {
     const { values, positionals } = parseArgs({
       allowPositionals: true,
-      options: { out: { type: "string" }, world: { type: "string" }, engine: { type: "string" } },
+      options: { out: { type: "string" }, world: { type: "string" }, engine: { type: "string" }, within: { type: "string" } },
     });
-    const { out, world = "handler", engine = "quickjs" } = values;
+    const { out, world = "handler", engine = "quickjs", within } = values;
     const [folder = ".", ...more] = positionals;
-    if (out !== undefined && more.length === 0) return { folder, out, world, engine };
+    if (out !== undefined && more.length === 0) return { folder, out, world, engine, within };
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
   }

@@ -18,9 +18,12 @@ const CONFIGURATION = "tsconfig.json";
 
 export class Project {
   readonly folder: string;
+  /** The last folder, upwards, in which tools are looked for. */
+  readonly #top: string;
 
-  constructor(folder: string) {
+  constructor(folder: string, top = "/") {
     this.folder = resolve(folder);
+    this.#top = resolve(top);
     if (!existsSync(join(this.folder, "package.json"))) {
       throw new Problem(`there is no package.json in ${this.folder}, so it is no JavaScript project`);
     }
@@ -56,7 +59,7 @@ export class Project {
     for (let folder = this.folder; ; folder = dirname(folder)) {
       const found = join(folder, "node_modules", name);
       if (existsSync(join(found, "package.json"))) return found;
-      if (folder === dirname(folder)) return undefined;
+      if (folder === this.#top || folder === dirname(folder)) return undefined;
     }
   }
 }
