@@ -33,6 +33,7 @@ impl Sources {
     }
 
     fn walk(&mut self, dir: &Path, made: &[&str]) {
+        let is_made = |name: &str| made.contains(&name) || MADE_ANYWHERE.contains(&name);
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let name = name.to_string_lossy();
@@ -41,11 +42,7 @@ impl Sources {
                 continue;
             }
             match entry.file_type() {
-                Ok(kind) if kind.is_dir() => {
-                    if !made.contains(&name.as_ref()) && !MADE_ANYWHERE.contains(&name.as_ref()) {
-                        self.walk(&entry.path(), &[]);
-                    }
-                }
+                Ok(kind) if kind.is_dir() && !is_made(&name) => self.walk(&entry.path(), &[]),
                 Ok(kind) if kind.is_file() => {
                     if let Ok(meta) = entry.metadata() {
                         self.0.insert(entry.path(), (meta.len(), meta.modified().ok()));
