@@ -86,8 +86,10 @@ impl Deployment {
     /// The first build in service. With `previous`, a build that ran well before this process began, it is on probation.
     pub fn first(name: PluginName, new: NewBuild, previous: Option<NewBuild>, probation: Probation) -> Self {
         match previous {
-            Some(previous) => Self::of(name, Loaded::new(new, 2)).on_trial_beside(Loaded::new(previous, 1), probation),
-            None => Self::of(name, Loaded::new(new, 1)),
+            Some(previous) if !probation.is_none() => {
+                Self::of(name, Loaded::new(new, 2)).on_trial_beside(Loaded::new(previous, 1), probation)
+            }
+            _ => Self::of(name, Loaded::new(new, 1)),
         }
     }
 
@@ -131,6 +133,10 @@ impl Deployment {
         let same_settings = new.settings == trusted.settings;
         let next = Self::of(self.name.clone(), Loaded::new(new, self.issued + 1));
         let next = Self { refusals: self.refusals, ..next };
+        if probation.is_none() {
+            gone.push(trusted.generation);
+            return (next, gone);
+        }
         if next.newest.digest != trusted.digest && same_settings {
             return (next.on_trial_beside(trusted, probation), gone);
         }

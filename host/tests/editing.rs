@@ -32,7 +32,7 @@ fn an_application_is_begun_run_and_changed_in_one_terminal() {
         "if (total < 0) return tm_reject(\"a total cannot be negative\")",
         "if (total < 100) return tm_reject(\"too small\")",
     );
-    dev.until("A new build serves", 1);
+    dev.until("A build serves", 2);
     emit(&shop, "changed-1", 50);
     dev.until("error=\"too small\"", 1);
 
@@ -45,7 +45,7 @@ fn an_application_is_begun_run_and_changed_in_one_terminal() {
     // Back to what was there: no other build, and nothing to take over.
     edit(&shop.join(SOURCE), "#inclood", "#include");
     dev.until("built in", 3);
-    assert_eq!(dev.count("A new build serves"), 1);
+    assert_eq!(dev.count("A build serves"), 2);
     dev.stop();
 }
 

@@ -176,6 +176,13 @@ pub struct Probation {
     pub time: Duration,
 }
 
+impl Probation {
+    /// A new build is trusted at once.
+    pub fn is_none(self) -> bool {
+        self.calls == 0
+    }
+}
+
 /// Settings of one plugin.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PluginConfig {

@@ -267,9 +267,9 @@ record! {
     /// A build that replaces another is on probation: where it fails on an event, the one before it handles the event instead, and
     /// if that happens often the new build is rolled back. The limit that is reached first ends it.
     Probation {
-        /// Calls of the new build.
+        /// Calls of the new build. 0: there is no probation, a new build is trusted at once.
         #[schemars(extend("default" = 100), example = 1000)]
-        calls: Optional<Count<1, { u64::MAX }>>,
+        calls: Optional<Count<0, { u64::MAX }>>,
         /// Time since it took over.
         #[schemars(extend("default" = "30s"), example = &"5m")]
         time: Optional<Pause>,

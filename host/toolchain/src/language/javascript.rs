@@ -57,8 +57,9 @@ pub(super) fn build(bench: &Bench<'_>) -> Result<Output, BuildError> {
     let script = script(bench)?;
     let component = bench.scratch()?.join("plugin.wasm");
     let arguments = [script.as_os_str(), ".".as_ref(), "--out".as_ref(), component.as_os_str()];
-    // The script takes no tool from further up than this: what lies there may be somebody else's.
+    // The script takes no tool from further up than this: what lies there may be somebody else's. It knows its folder without links.
     let within = own_folders(&bench.project.dir).pop().unwrap_or_else(|| bench.project.dir.clone());
+    let within = within.canonicalize().unwrap_or(within);
     let options = ["--world".as_ref(), bench.project.world().word().as_ref(), "--within".as_ref(), within.as_os_str()];
     let step = bench.step(&node, arguments.into_iter().chain(options));
     bench.run(step)?;
