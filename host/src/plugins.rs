@@ -9,7 +9,7 @@
 //! All functions here block on the file system, so asynchronous callers put them on a blocking thread.
 
 mod digest;
-mod durable;
+pub(crate) mod durable;
 mod folder;
 mod history;
 pub mod lock;

@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,8 @@ use tidemill_core::config::PluginConfig;
 use tidemill_core::port::Role;
 use tidemill_engine::{Description, Engine, LoadError, Recorder};
 use tidemill_toolchain::{Options, Progress, Project, World};
+
+use crate::plugins::durable;
 
 /// What came of a build.
 pub struct Installed {
@@ -59,14 +60,9 @@ fn judge(project: &Project, engine: &Engine, settings: &PluginConfig, bytes: &[u
 /// A host may be watching the folder: it must never see half a file.
 fn install(project: &Project, bytes: &[u8], dir: &Path) -> Result<PathBuf> {
     let path = dir.join(format!("{}.wasm", project.name));
-    // Of this process alone: two that build the same plugin must not write into one file.
-    let part = dir.join(format!(".{}.{}.wasm.part", project.name, process::id()));
-    let written = fs::create_dir_all(dir)
-        .and_then(|()| fs::write(&part, bytes))
-        .and_then(|()| fs::rename(&part, &path))
-        .with_context(|| format!("writing `{}`", path.display()));
-    if written.is_err() {
-        fs::remove_file(&part).ok();
-    }
-    written.map(|()| path)
+    durable::remove_leftovers(&path);
+    fs::create_dir_all(dir)
+        .and_then(|()| durable::replace(&path, bytes, 0o644))
+        .with_context(|| format!("writing `{}`", path.display()))?;
+    Ok(path)
 }

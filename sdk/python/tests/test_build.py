@@ -152,7 +152,8 @@ class Build(unittest.TestCase):
 
     def test_a_missing_tool_is_told_with_the_command_that_brings_it(self):
         self.write(src__order_check=HANDLER)
-        self.assertIn("python3 -m venv .venv && .venv/bin/pip install componentize-py==0.25.1", self.fail_build("--componentize-py", ""))
+        command = "python3 -m venv .venv && .venv/bin/pip install componentize-py==0.25.1"
+        self.assertIn(command, self.fail_build("--componentize-py", ""))
 
 
 if __name__ == "__main__":

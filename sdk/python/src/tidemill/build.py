@@ -106,7 +106,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args(arguments)
     if not options.componentize_py:
-        _fail("componentize-py is not there; this gets it:\n    python3 -m venv .venv && .venv/bin/pip install componentize-py==0.25.1")
+        _fail(
+            "componentize-py is not there; this gets it:\n"
+            "    python3 -m venv .venv && .venv/bin/pip install componentize-py==0.25.1"
+        )
     project = Project.open(Path())
     world = _STATELESS if options.world == "handler" and not project.uses_state() else options.world
     contract = _contract()
