@@ -87,6 +87,9 @@ fn what_plugin_yaml_and_runtime_yaml_say_is_read_again() {
     let mut dev = Running::start(&shop, &["dev"]);
     dev.until("There is no earlier build; waiting for a change", 1);
     dev.until("order-chekc", 1);
+    edit(&config, "version: 1", "verzion: 1");
+    dev.until("verzion", 1);
+    edit(&config, "verzion: 1", "version: 1");
     edit(&config, "order-chekc", "order-check");
     dev.until("Not built", 2);
     edit(&manifest, "world: projection", "world: handler");

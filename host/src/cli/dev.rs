@@ -36,6 +36,8 @@ struct Builder {
     engine: Engine,
     projects: Vec<Followed>,
     looks: u32,
+    /// What was told of a `runtime.yaml` that cannot be read; `None` while a host runs, which tells it itself.
+    told: Option<String>,
 }
 
 /// A project that `runtime.yaml` names. What is in its folder is found out anew for each build: it may not be there yet, and its
@@ -88,7 +90,7 @@ impl Builder {
         }
         let engine = app::engine(&config, compile::compiler())?;
         let projects = projects(&config).collect();
-        Ok(Self { path: path.to_owned(), text, config, engine, projects, looks: 0 })
+        Ok(Self { path: path.to_owned(), text, config, engine, projects, looks: 0, told: Some(String::new()) })
     }
 
     /// Everything once. A project that does not build is waited for where there is no earlier component of it: without one the
@@ -103,6 +105,7 @@ impl Builder {
         loop {
             let awaited = self.awaited();
             if awaited.is_empty() {
+                self.told = None;
                 return;
             }
             if awaited != told {
@@ -133,10 +136,20 @@ impl Builder {
         }
     }
 
-    /// Follows a change of `runtime.yaml`: another project, other settings. The host tells what is wrong with the file; here it
-    /// only means to go on with what was there.
+    /// Follows a change of `runtime.yaml`: another project, other settings. What is wrong with the file means to go on with what
+    /// was there.
     fn follow(&mut self) {
-        let Ok(files::Loaded { config, text, .. }) = files::load_config(&self.path) else { return };
+        let files::Loaded { config, text, .. } = match files::load_config(&self.path) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                let said = format!("{error:#}");
+                if let Some(told) = self.told.as_mut().filter(|told| **told != said) {
+                    exit::report(&error);
+                    *told = said;
+                }
+                return;
+            }
+        };
         if text == self.text {
             return;
         }
